@@ -1,0 +1,106 @@
+/* One FastCGI connection and one request on it, over libfcgi.
+ *
+ * A connection is a descriptor. While nobody works on it, it is only looked at: fcgi_look() peeks, walks
+ * the records, and says whether a complete, sane request header is waiting. Only then a thread begins a
+ * request on it. So libfcgi, which blocks and believes what the peer claims, never sees a peer that is
+ * slow or lying about its header. Knows nothing of Python. FastCGI: the specification of 29 April 1996. */
+#ifndef FCGI_FCGI_H
+#define FCGI_FCGI_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+#include <sys/uio.h>
+
+struct err;
+
+#define FCGI_HEADER_BYTES_MAX  (160 * 1024) /* BEGIN and PARAMS records of one request, as sent */
+#define FCGI_PARAMS_MAX        2048
+#define FCGI_DRAIN_BYTES_MAX   (64 * 1024) /* unread request body that is read away to keep a connection */
+
+/* Once per process, before threads and before the process installs its own SIGTERM, SIGUSR1 and SIGPIPE
+ * handlers: FCGX_Init() replaces them. 0, or -1 with *e. */
+int fcgi_init(struct err *e);
+
+/* What waits on a connection. */
+enum fcgi_look {
+    FCGI_LOOK_WHOLE,   /* a complete request header: begin */
+    FCGI_LOOK_EMPTY,   /* nothing (any management records were answered) */
+    FCGI_LOOK_PARTIAL, /* the start of a header: wait for more, under a deadline */
+    FCGI_LOOK_GONE,    /* the peer closed, or the socket failed: close */
+    FCGI_LOOK_BAD      /* not FastCGI, or more than the bounds: close; *why says what (static text) */
+};
+
+/* Peeks without blocking and without consuming, except: management records (FCGI_GET_VALUES, unknown types
+ * with request id 0) are consumed and answered, a BEGIN_REQUEST of an unknown role is consumed with its
+ * records as far as they came and answered with FCGI_UNKNOWN_ROLE. Never blocks: an answer that does not
+ * fit the socket's buffer makes the connection BAD. Any thread; fd stays the caller's. *why may be NULL. */
+enum fcgi_look fcgi_look(int fd, const char **why);
+
+/* The pure half of it, for tests and the fuzzer: walks size bytes at the start of a connection. Returns
+ * WHOLE, PARTIAL, BAD (with *why) or EMPTY (size 0); *consume is set to how many bytes of leading records have
+ * to be answered and taken away first (0 nearly always). */
+enum fcgi_look fcgi_walk(const unsigned char *bytes, size_t size, size_t *consume, const char **why);
+
+/* Bounds every later read and write on the connection (SO_RCVTIMEO, SO_SNDTIMEO); 0 is no bound. */
+int fcgi_set_io_timeout(int fd, int64_t timeout_ms);
+
+/* A thread's request object, used again and again. */
+struct fcgi_request;
+struct fcgi_request *fcgi_request_new(void); /* NULL without memory */
+void fcgi_request_free(struct fcgi_request *r);
+
+/* Begins the request that fcgi_look() found whole. Takes *fd (sets it to -1). true: parameters are there.
+ * false: the connection was no good after all and is closed. */
+bool fcgi_request_begin(struct fcgi_request *r, int *fd);
+
+/* "NAME=VALUE" strings ending with NULL, in the order sent, duplicates included. Valid until the request ends. */
+char *const *fcgi_request_params(const struct fcgi_request *r);
+
+/* The last value of that name, or NULL. */
+const char *fcgi_request_param(const struct fcgi_request *r, const char *name);
+
+/* Body bytes that remain by CONTENT_LENGTH; -1 when no length was given (then the stream's end is the end). */
+int64_t fcgi_request_body_left(const struct fcgi_request *r);
+
+/* Reads up to size bytes of the body; never past CONTENT_LENGTH. 0 at its end, -1 when the peer vanished,
+ * ended early or was slower than the time limit (errno: ETIMEDOUT, EPIPE). May return less than size before the end;
+ * blocks until at least one byte is there. Not with the GIL. */
+ssize_t fcgi_request_read(struct fcgi_request *r, void *buffer, size_t size);
+
+/* Response bytes (CGI headers, blank line, body). Small pieces are gathered in libfcgi's buffer; a large piece goes out
+ * uncopied in our own STDOUT records with one gathered write. 0, or -1 once the peer is gone or too slow
+ * (errno: ETIMEDOUT, EPIPE); from then on every write fails. Not with the GIL. */
+int fcgi_request_write(struct fcgi_request *r, const struct iovec *parts, size_t part_count);
+
+/* Sends size bytes of a file from offset with sendfile(2). 1: all sent; 0: the file ended early (*sent says where);
+ * -1: peer gone (errno). EINVAL with nothing sent: this file cannot be sent that way, read it instead. */
+int fcgi_request_sendfile(struct fcgi_request *r, int file, off_t offset, size_t size, size_t *sent);
+
+/* Sends what has been gathered. 0 or -1. */
+int fcgi_request_flush(struct fcgi_request *r);
+
+/* True once a write failed or the peer was seen to be gone. */
+bool fcgi_request_is_broken(const struct fcgi_request *r);
+
+/* Ends the request: END_REQUEST, appStatus 0; small unread body is read away. Returns the connection when
+ * the peer asked to keep it and it can be (the caller's again), else closes it gently (what the peer still sends is
+ * read for a bounded time, so that it gets the answer) and returns -1. Not with the GIL. */
+int fcgi_request_end(struct fcgi_request *r);
+
+/* Breaks the connection without END_REQUEST, so that the web server can tell the response is cut short. */
+void fcgi_request_break(struct fcgi_request *r);
+
+/* ---- the other side: for `pyfpm request` and tests ---- */
+
+/* Sends one responder request over a connected, blocking fd: BEGIN (keep or not), PARAMS, STDIN. params are
+ * "NAME=VALUE". body may be NULL. 0, or -1 with *e. */
+int fcgi_client_send(int fd, char *const *params, const void *body, size_t body_size, bool keep, struct err *e);
+
+/* Reads the answer until END_REQUEST. Calls sink for each piece of STDOUT (is_error false) and STDERR.
+ * 0 and *app_status; -1 with *e, which says whether the connection closed before END_REQUEST. */
+typedef int fcgi_client_sink(void *context, bool is_error, const void *bytes, size_t size);
+int fcgi_client_receive(int fd, fcgi_client_sink *sink, void *context, uint32_t *app_status, struct err *e);
+
+#endif

@@ -1,0 +1,58 @@
+/* What the parts of a host share: the process it is, and the two halves' contract.
+ *
+ * A host starts as a template: identity.c makes it the group's user, python.c starts the interpreter,
+ * overlay.c lays the environment over it, app.c imports the application (with preload), template.c forks
+ * workers on request. A worker then runs serve.c: threads that accept, take requests and run wsgi_*.c,
+ * and one thread without Python (watch.c) that listens to the supervisor and to connections that are not
+ * ready. */
+#ifndef PYHOST_HOST_H
+#define PYHOST_HOST_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct cfg_group;
+struct score;
+struct err;
+
+typedef struct _object PyObject; /* as Python.h has it; parts without Python include this header too */
+
+/* One process. Filled by main.c, completed in the worker by template.c; read-only once threads run. */
+struct host {
+    const struct cfg_group *group;
+    int channel;     /* to the supervisor; a worker's is its own, not the template's */
+    int listen_fd;   /* non-blocking */
+    int handover_rx; /* kept connections from siblings */
+    int handover_tx; /* kept connections to siblings */
+    struct score *score;
+    uint32_t slot;     /* a worker's index in the scoreboard */
+    uint64_t serial;   /* a worker's, unique in the supervisor's life */
+    bool check_only;   /* pyfpm check: import, report, exit */
+};
+
+/* host_link.c: the channel ------------------------------------------------------------------------- */
+
+/* Log records and messages go to the supervisor over h->channel. Any thread, without the GIL. */
+void host_link_start(struct host *h); /* routes base/log.h into WIRE_LOG messages on h->channel */
+int host_link_send(struct host *h, int wire_type, uint32_t flags, const char *text); /* 0, or -1: supervisor gone */
+
+/* app.c: the application ---------------------------------------------------------------------------- */
+
+/* Imports what the group names and returns the callable (new reference); NULL with *e: one sentence, then
+ * the traceback. With the GIL. */
+PyObject *host_app_load(const struct cfg_group *group, struct err *e);
+
+/* pyerr.c: Python errors as text -------------------------------------------------------------------- */
+
+/* Takes the current exception and writes it with its traceback into text, NUL-terminated, cut from the top if it
+ * is longer (the last line matters most). Clears the error. With the GIL. */
+void host_pyerr_format(char *text, unsigned long text_size);
+
+/* serve.c: the worker's life -------------------------------------------------------------------------- */
+
+/* Serves the application until the supervisor drains this worker, goes away, or SIGTERM comes; sends
+ * WIRE_WORKER_READY once it accepts. Runs threads-1 further Python threads beside the calling (main) one
+ * and the watch thread. Called with the GIL in the main thread, returns with it; the return value is the exit status. */
+int host_serve(struct host *h, PyObject *application);
+
+#endif
