@@ -1,6 +1,5 @@
 /* Descriptor housekeeping shared by supervisor and hosts, and the few system calls that Debian 12's
  * oldest supported neighbours have no libc wrapper for. No state; callable from any thread. */
-#define _GNU_SOURCE
 #include "base/fd.h"
 
 #include <errno.h>

@@ -3,7 +3,6 @@
  * A line is put together in one buffer and leaves in one write(2) with O_APPEND, so lines of several
  * processes never mix. What cannot be written is counted, never waited for: a full disk must not stop
  * the supervisor. Runs on the supervisor's only thread; in a host, on any thread (only the sink then). */
-#define _GNU_SOURCE
 #include "base/log.h"
 
 #include "base/err.h"

@@ -1,6 +1,5 @@
 /* Makes, seals, maps and reads scoreboards. The number of slots is kept outside the shared memory, where
  * no application can change it. No locks: every field is one atomic word with one writer. */
-#define _GNU_SOURCE
 #include "base/score.h"
 
 #include "base/err.h"

@@ -1,6 +1,5 @@
 /* Puts messages on the channels and takes them off. The only place that knows sendmsg(2) and cmsg(3).
  * No state; any thread may send, since a datagram is atomic. */
-#define _GNU_SOURCE
 #include "base/wire.h"
 
 #include "base/err.h"
@@ -83,11 +82,21 @@ static ssize_t send_with_fds(int fd, struct iovec *parts, size_t part_count, con
     return sent;
 }
 
-int wire_send(int fd, const struct wire_msg *m)
+static int send_message(int fd, const struct wire_msg *m, int flags)
 {
     struct wire_head head = {WIRE_VERSION, (uint32_t)m->type, m->slot, m->flags, m->serial};
     struct iovec parts[2] = {{&head, sizeof head}, {(void *)m->text, m->text_size}};
-    return send_with_fds(fd, parts, 2, m->fds, m->fd_count, 0) < 0 ? -1 : 0;
+    return send_with_fds(fd, parts, 2, m->fds, m->fd_count, flags) < 0 ? -1 : 0;
+}
+
+int wire_send(int fd, const struct wire_msg *m)
+{
+    return send_message(fd, m, 0);
+}
+
+int wire_try_send(int fd, const struct wire_msg *m)
+{
+    return send_message(fd, m, MSG_DONTWAIT);
 }
 
 static void take_control(struct wire_msg *m, struct msghdr *message)

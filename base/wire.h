@@ -82,6 +82,9 @@ void wire_set_text(struct wire_msg *m, const char *text, size_t text_size);
 /* Sends it; m->fds stay the caller's. 0, or -1 with errno (EAGAIN only on a non-blocking end). */
 int wire_send(int fd, const struct wire_msg *m);
 
+/* The same, but never waits: EAGAIN when the channel is full, blocking end or not. */
+int wire_try_send(int fd, const struct wire_msg *m);
+
 /* Receives one. with_fds: descriptors in it become the caller's (close-on-exec); without, the kernel drops
  * them. 1 for a message, 0 when the other end is closed, -1 with errno: EAGAIN nothing there, EPROTO not
  * a message of ours (it is gone; the channel can be read on). Check m->type all the same. */

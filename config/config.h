@@ -24,7 +24,7 @@ struct cfg_map {
     struct cfg_pair {
         char *name;
         char *value;
-    } *pairs;
+    } * pairs;
     size_t count;
 };
 
@@ -40,12 +40,13 @@ enum cfg_pm { CFG_PM_STATIC, CFG_PM_DYNAMIC, CFG_PM_ONDEMAND };
 enum cfg_preload { CFG_PRELOAD_AUTO, CFG_PRELOAD_TRUE, CFG_PRELOAD_FALSE };
 enum cfg_log_format { CFG_LOG_TEXT, CFG_LOG_JSON };
 
-#define CFG_ID_NONE      ((int64_t)-1) /* a number that was not given */
-#define CFG_NAME_MAX     64            /* bytes in a group's name: [A-Za-z0-9_.-], not starting with '.' or '-' */
-#define CFG_THREADS_MAX  512
+#define CFG_ID_NONE       ((int64_t)-1) /* a number that was not given */
+#define CFG_NAME_MAX      64 /* bytes in a group's name: [A-Za-z0-9_.-], not starting with '.' or '-' */
+#define CFG_THREADS_MAX   512
 #define CFG_PROCESSES_MAX 4096
 
-/* Strings are owned; NULL when not given. Durations are _ms, sizes _bytes. Fields follow the order of the table. */
+/* Strings are owned; NULL when not given. Durations are _ms, sizes _bytes. Fields follow the order of the
+ * table. */
 struct cfg_global {
     char *control; /* NULL: not there yet */
     char *pid_file;
@@ -142,7 +143,7 @@ struct cfg_report {
     struct cfg_message {
         enum cfg_severity severity;
         char *text; /* "file:line:column: sentence", owned */
-    } *messages;
+    } * messages;
     size_t count;
     size_t error_count;
 };

@@ -22,7 +22,8 @@ struct venv {
  * 0, or -1 with *e naming the path component that is missing or unreadable. */
 int venv_inspect(const char *folder, struct venv *v, struct err *e);
 
-/* The venv root above VENV/lib/python3.X/site-packages, written into root; false when folder is no such place. */
+/* The venv root above VENV/lib/python3.X/site-packages, written into root; false when folder is no such
+ * place. */
 bool venv_root_of(const char *folder, char root[4096]);
 
 /* The site-packages folder that python-path entry means: of a venv root its own

@@ -30,7 +30,7 @@ struct host {
     bool check_only;   /* pyfpm check: import, report, exit */
 };
 
-/* host_link.c: the channel ------------------------------------------------------------------------- */
+/* link.c: the channel ------------------------------------------------------------------------- */
 
 /* Log records and messages go to the supervisor over h->channel. Any thread, without the GIL. */
 void host_link_start(struct host *h); /* routes base/log.h into WIRE_LOG messages on h->channel */
@@ -47,6 +47,9 @@ PyObject *host_app_load(const struct cfg_group *group, struct err *e);
 /* Takes the current exception and writes it with its traceback into text, NUL-terminated, cut from the top if it
  * is longer (the last line matters most). Clears the error. With the GIL. */
 void host_pyerr_format(char *text, unsigned long text_size);
+
+/* Writes the current exception as one line, "Type: message", into text, and leaves it set. With the GIL. */
+void host_pyerr_summarize(char *text, unsigned long text_size);
 
 /* serve.c: the worker's life -------------------------------------------------------------------------- */
 

@@ -1,0 +1,184 @@
+/* The rules between keys of a group, between groups, and about who the supervisor is.
+ *
+ * Reads drafts and reports; changes nothing and looks at nothing outside: whether files and users exist is
+ * for pyfpm check and the hosts to find out. */
+#include <string.h>
+
+#include "base/err.h"
+#include "config/config.h"
+#include "config/fields.h"
+#include "config/loader.h"
+#include "config/report.h"
+
+static bool is_given(const struct cfg_draft *draft, const char *key)
+{
+    return cfg_draft_given(draft, key)->place.line != 0;
+}
+
+/* The key's place, or the group's when the key is not given. */
+static const struct cfg_place *place_of(const struct cfg_draft *draft, const char *key)
+{
+    return is_given(draft, key) ? &cfg_draft_given(draft, key)->place : &draft->group->place;
+}
+
+static void check_required(struct cfg_loading *l, const struct cfg_draft *draft)
+{
+    const struct cfg_directive *d = NULL;
+    while ((d = cfg_directive_next(CFG_SCOPE_GROUP, d)) != NULL) {
+        if ((d->flags & CFG_REQUIRED) && !is_given(draft, d->key))
+            cfg_report_error(l->report, &draft->group->place, "group \"%s\": %s is missing",
+                             draft->group->name, d->key);
+    }
+}
+
+/* Exactly one of the keys that name an application. One that is not available counts: it has its error. */
+static void check_application(struct cfg_loading *l, const struct cfg_draft *draft)
+{
+    const struct cfg_group *g = draft->group;
+    const struct cfg_directive *d = NULL, *first = NULL;
+    while ((d = cfg_directive_next(CFG_SCOPE_GROUP, d)) != NULL) {
+        if (!(d->flags & CFG_APPLICATION) || !is_given(draft, d->key))
+            continue;
+        if (first != NULL)
+            cfg_report_error(l->report, place_of(draft, d->key), "group \"%s\": %s and %s exclude each other",
+                             g->name, first->key, d->key);
+        first = d;
+    }
+    if (first == NULL)
+        cfg_report_error(l->report, &g->place,
+                         "group \"%s\": no application is named; give script or application", g->name);
+}
+
+static void warn_about_callable(struct cfg_loading *l, const struct cfg_draft *draft)
+{
+    const struct cfg_given *callable = cfg_draft_given(draft, "callable");
+    if (callable->place.line != 0 && !callable->is_inherited && is_given(draft, "application"))
+        cfg_report_warning(l->report, &callable->place,
+                           "callable means nothing here: application names its callable itself");
+}
+
+static void check_restart_delay(struct cfg_loading *l, const struct cfg_draft *draft)
+{
+    const struct cfg_group *g = draft->group;
+    if (g->restart_delay_ms <= g->restart_delay_max_ms)
+        return;
+    char delay[CFG_NUMBER_TEXT_MAX], most[CFG_NUMBER_TEXT_MAX];
+    cfg_value_format(CFG_NUMBER_DURATION, g->restart_delay_ms, delay);
+    cfg_value_format(CFG_NUMBER_DURATION, g->restart_delay_max_ms, most);
+    cfg_report_error(
+        l->report, place_of(draft, is_given(draft, "restart-delay") ? "restart-delay" : "restart-delay-max"),
+        "group \"%s\": restart-delay (%s) is longer than restart-delay-max (%s)", g->name, delay, most);
+}
+
+/* "root" by name, or zero by number. Other names of uid 0 are found by the host, when it looks them up. */
+static bool is_root_user(const char *user)
+{
+    return strcmp(user, "root") == 0 || strspn(user, "0") == strlen(user);
+}
+
+static void check_user_as_root(struct cfg_loading *l, const struct cfg_draft *draft)
+{
+    const struct cfg_group *g = draft->group;
+    if (g->allow_root)
+        return;
+    if (!is_given(draft, "user"))
+        cfg_report_error(
+            l->report, &g->place,
+            "group \"%s\" has no user, and pyfpm is started as root: give user, or allow-root: true if "
+            "the group is to run as root",
+            g->name);
+    else if (g->user != NULL && is_root_user(g->user))
+        cfg_report_error(
+            l->report, place_of(draft, "user"),
+            "user: \"%s\" is root: give another user, or allow-root: true if the group is to run as root",
+            g->user);
+}
+
+static void check_without_root(struct cfg_loading *l, const struct cfg_draft *draft)
+{
+    const struct cfg_directive *d = NULL;
+    while ((d = cfg_directive_next(CFG_SCOPE_GROUP, d)) != NULL) {
+        if ((d->flags & CFG_ROOT_ONLY) && is_given(draft, d->key))
+            cfg_report_warning(l->report, place_of(draft, d->key),
+                               "%s is ignored: pyfpm is not started as root", d->key);
+    }
+    if (draft->group->nice < 0)
+        cfg_report_warning(
+            l->report, place_of(draft, "nice"),
+            "nice is ignored: only root can raise a priority, and pyfpm is not started as root");
+    if (is_given(draft, "chroot"))
+        cfg_report_error(l->report, place_of(draft, "chroot"),
+                         "chroot: only root can change the root folder, and pyfpm is not started as root");
+}
+
+/* Keys that say nothing for the kind of socket which the group has; not those that come from defaults. */
+static void warn_about_socket_keys(struct cfg_loading *l, const struct cfg_draft *draft)
+{
+    struct cfg_address address;
+    struct err ignored;
+    if (draft->group->listen == NULL || cfg_parse_address(draft->group->listen, &address, &ignored) != 0)
+        return;
+    bool is_unix = address.kind == CFG_LISTEN_UNIX;
+    const struct cfg_directive *d = NULL;
+    while ((d = cfg_directive_next(CFG_SCOPE_GROUP, d)) != NULL) {
+        const struct cfg_given *given = cfg_draft_given(draft, d->key);
+        if (given->place.line == 0 || given->is_inherited ||
+            !(d->flags & (is_unix ? CFG_TCP_ONLY : CFG_UNIX_ONLY)))
+            continue;
+        cfg_report_warning(l->report, &given->place, "%s means nothing for a %s socket", d->key,
+                           is_unix ? "unix" : "TCP");
+    }
+}
+
+static bool addresses_are_equal(const char *a, const char *b)
+{
+    struct cfg_address left, right;
+    struct err ignored;
+    return cfg_parse_address(a, &left, &ignored) == 0 && cfg_parse_address(b, &right, &ignored) == 0 &&
+           left.kind == right.kind && strcmp(left.path, right.path) == 0 &&
+           strcmp(left.host, right.host) == 0 && strcmp(left.port, right.port) == 0;
+}
+
+static void check_listen_is_unique(struct cfg_loading *l, size_t index)
+{
+    const struct cfg_draft *draft = &l->groups[index];
+    if (draft->group->listen == NULL)
+        return;
+    for (size_t i = 0; i < index; i++) {
+        const struct cfg_draft *other = &l->groups[i];
+        if (other->group->listen == NULL || !addresses_are_equal(other->group->listen, draft->group->listen))
+            continue;
+        const struct cfg_place *there = place_of(other, "listen");
+        cfg_report_error(l->report, place_of(draft, "listen"),
+                         "listen: group \"%s\" listens on %s already (%s:%d:%d)", other->group->name,
+                         draft->group->listen, there->file, there->line, there->column);
+        return;
+    }
+}
+
+static void check_group(struct cfg_loading *l, size_t index)
+{
+    const struct cfg_draft *draft = &l->groups[index];
+    check_required(l, draft);
+    check_application(l, draft);
+    check_restart_delay(l, draft);
+    check_listen_is_unique(l, index);
+    if (l->mode.is_trusted)
+        return;
+    warn_about_callable(l, draft);
+    warn_about_socket_keys(l, draft);
+    if (l->mode.is_root)
+        check_user_as_root(l, draft);
+    else
+        check_without_root(l, draft);
+}
+
+void cfg_check(struct cfg_loading *l)
+{
+    if (l->group_count == 0) {
+        struct cfg_place whole_file = {.file = l->cfg->files.items[0]};
+        cfg_report_error(l->report, &whole_file, "there are no groups: nothing would be served");
+    }
+    for (size_t i = 0; i < l->group_count; i++)
+        check_group(l, i);
+}

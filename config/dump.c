@@ -1,0 +1,211 @@
+/* Writes a configuration back as YAML that reads as the same configuration.
+ *
+ * Quotes whatever could be taken for something else, and writes characters that are not shown as escapes: a
+ * dump looks like what it says. */
+#include <ctype.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/err.h"
+#include "base/fd.h"
+#include "config/fields.h"
+#include "config/text.h"
+
+struct dump {
+    FILE *out;
+    bool doubles_dollars; /* the reader will expand $group and ${NAME} */
+    int indent;
+};
+
+/* Strings ------------------------------------------------------------------------------------------------ */
+
+/* Text that no YAML reader takes for anything but this string. */
+static bool is_plain_string(const char *text)
+{
+    struct err ignored;
+    bool is_true;
+    size_t length = strlen(text);
+    if (length == 0 || !(isalpha((unsigned char)text[0]) || text[0] == '/') || text[length - 1] == ':')
+        return false;
+    for (size_t i = 0; i < length; i++) {
+        if (!isascii((unsigned char)text[i]) ||
+            !(isalnum((unsigned char)text[i]) || strchr("/_.:@+-", text[i]) != NULL))
+            return false;
+    }
+    return strcasecmp(text, "null") != 0 && strcasecmp(text, "y") != 0 && strcasecmp(text, "n") != 0 &&
+           cfg_value_bool(text, &is_true, &ignored) != 0;
+}
+
+static void print_quoted(const struct dump *d, const char *text)
+{
+    size_t size = strlen(text);
+    fputc('"', d->out);
+    for (size_t i = 0; i < size;) {
+        uint32_t c;
+        size_t length = cfg_text_decode(text + i, size - i, &c);
+        if (length == 0) {
+            c = (unsigned char)text[i];
+            length = 1;
+        }
+        if (c == '"' || c == '\\')
+            fprintf(d->out, "\\%c", (char)c);
+        else if (c == '$' && d->doubles_dollars)
+            fputs("$$", d->out);
+        else if (c == '\n')
+            fputs("\\n", d->out);
+        else if (cfg_text_is_shown(c))
+            fwrite(text + i, 1, length, d->out);
+        else
+            fprintf(d->out, c < 0x100 ? "\\x%02" PRIX32 : c < 0x10000 ? "\\u%04" PRIX32 : "\\U%08" PRIX32, c);
+        i += length;
+    }
+    fputc('"', d->out);
+}
+
+static void print_string(const struct dump *d, const char *text)
+{
+    if (is_plain_string(text))
+        fputs(text, d->out);
+    else
+        print_quoted(d, text);
+}
+
+/* The name of a variable stands where nothing is expanded. */
+static void print_variable_name(const struct dump *d, const char *name)
+{
+    struct dump literal = *d;
+    literal.doubles_dollars = false;
+    print_string(&literal, name);
+}
+
+/* Fields ------------------------------------------------------------------------------------------------- */
+
+static void print_list(const struct dump *d, const char *key, const struct cfg_list *list)
+{
+    fprintf(d->out, "%*s%s:%s\n", d->indent, "", key, list->count == 0 ? " []" : "");
+    for (size_t i = 0; i < list->count; i++) {
+        fprintf(d->out, "%*s- ", d->indent + 2, "");
+        print_string(d, list->items[i]);
+        fputc('\n', d->out);
+    }
+}
+
+static void print_map(const struct dump *d, const char *key, const struct cfg_map *map)
+{
+    fprintf(d->out, "%*s%s:%s\n", d->indent, "", key, map->count == 0 ? " {}" : "");
+    for (size_t i = 0; i < map->count; i++) {
+        fprintf(d->out, "%*s", d->indent + 2, "");
+        print_variable_name(d, map->pairs[i].name);
+        fputs(": ", d->out);
+        print_string(d, map->pairs[i].value);
+        fputc('\n', d->out);
+    }
+}
+
+static void print_value(const struct dump *d, const char *key, const char *value)
+{
+    fprintf(d->out, "%*s%s: %s\n", d->indent, "", key, value);
+}
+
+static void print_note(const struct dump *d, const char *key, const char *note)
+{
+    fprintf(d->out, "%*s# %s: %s\n", d->indent, "", key, note);
+}
+
+static void print_number(const struct dump *d, const struct cfg_directive *row, int64_t number)
+{
+    char text[CFG_NUMBER_TEXT_MAX];
+    cfg_value_format(row->number, number, text);
+    if (number == CFG_ID_NONE && row->min > CFG_ID_NONE)
+        print_note(d, row->key, "(not given)");
+    else
+        print_value(d, row->key, text);
+}
+
+static void print_field(const struct dump *d, const struct cfg_directive *row, const void *fields)
+{
+    union cfg_field field = cfg_field_of(row, fields);
+    if (row->flags & CFG_NOT_YET) {
+        print_note(d, row->key, "(not available in this version of pyfpm)");
+        return;
+    }
+    if (row->flags & CFG_USED_UP) {
+        print_note(d, row->key, "(what was included stands below)");
+        return;
+    }
+    switch (row->type) {
+    case CFG_TYPE_BOOL:
+        print_value(d, row->key, *field.flag ? "true" : "false");
+        break;
+    case CFG_TYPE_NUMBER:
+        print_number(d, row, *field.number);
+        break;
+    case CFG_TYPE_WORD:
+        print_value(d, row->key, row->words[*field.word]);
+        break;
+    case CFG_TYPE_STRING:
+        if (*field.string == NULL) {
+            print_note(d, row->key, "(not given)");
+            break;
+        }
+        fprintf(d->out, "%*s%s: ", d->indent, "", row->key);
+        print_string(d, *field.string);
+        fputc('\n', d->out);
+        break;
+    case CFG_TYPE_LIST:
+        print_list(d, row->key, field.list);
+        break;
+    case CFG_TYPE_MAP:
+        print_map(d, row->key, field.map);
+        break;
+    case CFG_TYPE_TREE:
+    case CFG_TYPE_HEADING:
+        break;
+    }
+}
+
+static void print_fields(const struct dump *d, enum cfg_scope scope, const void *fields)
+{
+    const struct cfg_directive *row = NULL;
+    while ((row = cfg_directive_next(scope, row)) != NULL)
+        print_field(d, row, fields);
+}
+
+static void print_group(FILE *out, const struct cfg_group *g, bool doubles_dollars)
+{
+    struct dump d = {.out = out, .doubles_dollars = doubles_dollars, .indent = 4};
+    fputs("  ", out);
+    print_variable_name(&d, g->name);
+    fputs(":\n", out);
+    print_fields(&d, CFG_SCOPE_GROUP, g);
+}
+
+void cfg_dump(const struct cfg *c, FILE *out)
+{
+    struct dump d = {.out = out, .doubles_dollars = true, .indent = 2};
+    fputs("global:\n", out);
+    print_fields(&d, CFG_SCOPE_GLOBAL, &c->global);
+    fputs("groups:\n", out);
+    for (size_t i = 0; i < c->group_count; i++)
+        print_group(out, c->groups[i], true);
+}
+
+int cfg_group_write(const struct cfg_group *g, int fd, struct err *e)
+{
+    char *text = NULL;
+    size_t size = 0;
+    int status = 0;
+    FILE *out = open_memstream(&text, &size);
+    if (out == NULL)
+        return err_set(e, "out of memory");
+    fputs("groups:\n", out);
+    print_group(out, g, false);
+    if (fclose(out) != 0)
+        status = err_set(e, "out of memory");
+    else if (fd_write_all(fd, text, size) != 0)
+        status = err_errno(e, "the configuration of group %s cannot be written", g->name);
+    free(text);
+    return status;
+}

@@ -1,0 +1,138 @@
+/* The shape of single strings: paths, names, Python references, versions.
+ *
+ * Looks at the text only. Whether a file is there, a user exists or a module can be imported is found out
+ * by those who need it. */
+#include "config/rules.h"
+
+#include <ctype.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/err.h"
+#include "config/config.h"
+
+#define VARIABLE_NAME_MAX 255
+
+int cfg_rule_absolute(const char *text, struct err *e)
+{
+    if (text[0] == '/')
+        return 0;
+    return err_set(e, "\"%.120s\" is a relative path; it must be absolute (start with /)", text);
+}
+
+int cfg_rule_listen(const char *text, struct err *e)
+{
+    struct cfg_address address;
+    if (cfg_parse_address(text, &address, e) != 0)
+        return -1;
+    if (address.kind == CFG_LISTEN_SYSTEMD)
+        return err_set(e, "systemd:NAME is not available in this version of pyfpm");
+    return 0;
+}
+
+int cfg_rule_log(const char *text, struct err *e)
+{
+    if (text[0] == '/' || strcmp(text, "stderr") == 0 || strcmp(text, "syslog") == 0)
+        return 0;
+    return err_set(e, "\"%.120s\" is neither stderr, nor syslog, nor an absolute path", text);
+}
+
+/* Python allows letters of any script; bytes above ASCII are taken for such. */
+static bool is_identifier_start(unsigned char c)
+{
+    return isalpha(c) || c == '_' || c >= 0x80;
+}
+
+/* The length of the dotted name that text starts with; 0 when it does not start with one. */
+static size_t dotted_length(const char *text)
+{
+    size_t length = 0;
+    for (;;) {
+        if (!is_identifier_start((unsigned char)text[length]))
+            return 0;
+        while (is_identifier_start((unsigned char)text[length]) || isdigit((unsigned char)text[length]))
+            length++;
+        if (text[length] != '.')
+            return length;
+        length++;
+    }
+}
+
+int cfg_rule_application(const char *text, struct err *e)
+{
+    const char *colon = strchr(text, ':');
+    if (colon == NULL)
+        return err_set(
+            e, "\"%.120s\" names no callable; write package.module:callable or package.module:factory()",
+            text);
+    if (dotted_length(text) != (size_t)(colon - text))
+        return err_set(e, "\"%.120s\" does not start with the name of a module (package.module:callable)",
+                       text);
+    size_t length = dotted_length(colon + 1);
+    const char *rest = colon + 1 + length;
+    if (length == 0 || (rest[0] != '\0' && strcmp(rest, "()") != 0))
+        return err_set(
+            e,
+            "\"%.120s\" does not end in a name or a call without arguments (package.module:callable or "
+            "package.module:factory())",
+            text);
+    return 0;
+}
+
+int cfg_rule_identifier(const char *text, struct err *e)
+{
+    size_t length = dotted_length(text);
+    if (length == 0 || text[length] != '\0' || strchr(text, '.') != NULL)
+        return err_set(e, "\"%.120s\" is not a Python name", text);
+    return 0;
+}
+
+int cfg_rule_python_version(const char *text, struct err *e)
+{
+    if (strcmp(text, "auto") == 0)
+        return 0;
+    size_t digits = strncmp(text, "3.", 2) == 0 ? strspn(text + 2, "0123456789") : 0;
+    const char *rest = digits > 0 ? text + 2 + digits : text;
+    bool is_version = digits > 0 && digits <= 2 && (digits == 1 || text[2] != '0') &&
+                      (rest[0] == '\0' || strcmp(rest, "t") == 0);
+    if (!is_version)
+        return err_set(e, "\"%.120s\" is no version of Python; write auto, or such as 3.12 or 3.13t", text);
+    if (atoi(text + 2) < 8)
+        return err_set(e, "Python %s is too old; 3.8 is the first that is supported", text);
+    return 0;
+}
+
+int cfg_rule_variable_name(const char *text, struct err *e)
+{
+    if (text[0] == '\0')
+        return err_set(e, "a variable needs a name");
+    if (strlen(text) > VARIABLE_NAME_MAX)
+        return err_set(e, "the name \"%.60s...\" is longer than %d bytes", text, VARIABLE_NAME_MAX);
+    for (const char *c = text; *c != '\0'; c++) {
+        if (*c == '=' || iscntrl((unsigned char)*c))
+            return err_set(e, "\"%.120s\" cannot name a variable: it holds %s", text,
+                           *c == '=' ? "a \"=\"" : "a control character");
+    }
+    return 0;
+}
+
+int cfg_rule_group_name(const char *text, struct err *e)
+{
+    size_t length = strlen(text);
+    bool is_name = length > 0 && text[0] != '.' && text[0] != '-';
+    for (const char *c = text; *c != '\0'; c++) {
+        if (!isascii((unsigned char)*c) || !(isalnum((unsigned char)*c) || strchr("_.-", *c) != NULL))
+            is_name = false;
+    }
+    if (!is_name)
+        return err_set(
+            e,
+            "\"%.120s\" cannot name a group: use letters, digits, \"_\", \".\" and \"-\", and start with "
+            "a letter, a digit or \"_\"",
+            text);
+    if (length > CFG_NAME_MAX)
+        return err_set(e, "the group's name \"%.120s\" is longer than %d bytes", text, CFG_NAME_MAX);
+    return 0;
+}

@@ -1,0 +1,616 @@
+/* Decides, for one group, what has to happen next, and does it.
+ *
+ * Roles: "current" is the generation whose workers are wanted; "next" is being tried by a reload (its
+ * first worker is the canary); every other generation in the list is old and only finishes. A failed next
+ * never touches current. Runs on the supervisor's only thread, after each batch of events. */
+#include "pm/group.h"
+
+#include "base/clock.h"
+#include "base/err.h"
+#include "base/fd.h"
+#include "base/log.h"
+#include "base/wire.h"
+#include "config/config.h"
+#include "pm/backoff.h"
+#include "pm/generation.h"
+#include "pm/listener.h"
+#include "pm/responder_link.h"
+#include "pm/supervisor.h"
+#include "pm/worker.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+/* A worker that ends by itself sooner than this has died young, and its successor waits. */
+#define YOUNG_MS 10000
+
+struct pm_group {
+    struct pm *pm;
+    uint32_t id;
+    char *name;
+    bool dirty;
+    bool ending;
+    bool gone;
+
+    struct cfg_group *wanted; /* what the file says, for the next try */
+    struct pm_listener *listener;
+    int handover_rx; /* lives across generations */
+    int handover_tx;
+
+    struct pm_generation *generations; /* all, newest first */
+    struct pm_generation *current;
+    struct pm_generation *next;
+    unsigned last_number;
+
+    unsigned failures;   /* in a row */
+    int64_t retry_at_ms; /* nothing is started before */
+    bool answered;       /* the responder has our socket */
+    enum pm_reload_state reload;
+
+    uv_timer_t timer;
+};
+
+static void on_timer(uv_timer_t *timer)
+{
+    pm_group_mark_dirty(timer->data);
+}
+
+static struct log_subject subject_of(const struct pm_group *g)
+{
+    return (struct log_subject){g->name, 0};
+}
+
+static int open_handover(struct pm_group *g, struct err *e)
+{
+    int pair[2];
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair) < 0)
+        return err_errno(e, "cannot make the hand-over socket");
+    g->handover_rx = pair[0];
+    g->handover_tx = pair[1];
+    return 0;
+}
+
+struct pm_group *pm_group_new(struct pm *pm, const struct cfg_group *cfg, struct pm_listener *listener,
+                              struct err *e)
+{
+    static uint32_t last_id;
+    struct pm_group *g = calloc(1, sizeof *g);
+    if (!g) {
+        err_errno(e, "group");
+        return NULL;
+    }
+    g->pm = pm;
+    g->id = ++last_id;
+    g->handover_rx = g->handover_tx = -1;
+    g->name = strdup(cfg->name);
+    g->wanted = cfg_group_copy(cfg);
+    if (!g->name || !g->wanted || open_handover(g, e) < 0) {
+        free(g->name);
+        cfg_group_free(g->wanted);
+        free(g);
+        return NULL;
+    }
+    g->listener = listener;
+    g->reload = PM_RELOAD_GOING;
+    uv_timer_init(pm_loop(pm), &g->timer);
+    g->timer.data = g;
+    pm_group_mark_dirty(g);
+    return g;
+}
+
+static void free_when_closed(uv_handle_t *timer)
+{
+    free(timer->data);
+}
+
+void pm_group_free(struct pm_group *g)
+{
+    while (g->generations) {
+        struct pm_generation *gen = g->generations;
+        g->generations = gen->next;
+        pm_generation_free(gen);
+    }
+    pm_listener_release(&g->listener);
+    fd_close(&g->handover_rx);
+    fd_close(&g->handover_tx);
+    cfg_group_free(g->wanted);
+    free(g->name);
+    uv_close((uv_handle_t *)&g->timer, free_when_closed);
+}
+
+/* ---- failing and waiting ---- */
+
+static void wait_before_retry(struct pm_group *g)
+{
+    const struct cfg_group *cfg = g->current ? g->current->cfg : g->wanted;
+    if (g->retry_at_ms > clock_now_ms()) /* several that fail together count once */
+        return;
+    g->failures++;
+    int64_t delay =
+        pm_backoff_delay_ms(g->failures, cfg->restart_delay_ms, cfg->restart_delay_max_ms, (uint32_t)random());
+    g->retry_at_ms = clock_now_ms() + delay;
+}
+
+/* Takes its roles from a generation: template and workers that do not serve yet are killed. */
+static void abandon(struct pm_group *g, struct pm_generation *gen)
+{
+    pm_generation_stop_template(gen);
+    for (struct pm_worker *w = gen->workers; w; w = w->next)
+        if (w->state == PM_WORKER_FORKING || w->state == PM_WORKER_STARTING)
+            pm_worker_kill(w);
+    if (g->next == gen)
+        g->next = NULL;
+    if (g->current == gen)
+        g->current = NULL;
+}
+
+/* After a failed reload the socket and the configuration that work are wanted again. */
+static void want_what_serves(struct pm_group *g)
+{
+    struct cfg_group *copy = cfg_group_copy(g->current->cfg);
+    if (copy) {
+        cfg_group_free(g->wanted);
+        g->wanted = copy;
+    }
+    pm_listener_release(&g->listener);
+    g->listener = pm_listener_hold(g->current->listener);
+}
+
+static void fail_next(struct pm_group *g, const char *why)
+{
+    struct log_subject subject = subject_of(g);
+    if (g->current) {
+        log_write(LOG_LEVEL_ERROR, &subject, "reload failed, generation %u keeps serving: %s", g->current->number, why);
+        if (!g->current->preloaded)
+            log_write(LOG_LEVEL_WARNING, &subject,
+                      "degraded: cannot respawn old code: without preload a new worker imports what is on disk now");
+    }
+    if (g->next)
+        abandon(g, g->next);
+    g->reload = PM_RELOAD_FAILED;
+    if (g->current) {
+        want_what_serves(g);
+        return;
+    }
+    wait_before_retry(g);
+    log_write(LOG_LEVEL_ERROR, &subject, "cannot start (attempt %u, the next in %lld ms): %s", g->failures,
+              (long long)(g->retry_at_ms - clock_now_ms()), why);
+}
+
+/* A worker of the current generation ended although nobody asked it to. */
+static void note_loss(struct pm_group *g, const struct pm_worker *w, int64_t now)
+{
+    struct log_subject subject = subject_of(g);
+    if (w->failure)
+        log_write(LOG_LEVEL_ERROR, &subject, "a worker cannot start: %s", w->failure);
+    if (w->failure || now - w->born_ms < YOUNG_MS)
+        wait_before_retry(g);
+}
+
+static void note_ends(struct pm_group *g, struct pm_generation *gen, int64_t now)
+{
+    for (struct pm_worker *w = gen->workers; w; w = w->next) {
+        if (w->state != PM_WORKER_GONE || w->end_noted)
+            continue;
+        w->end_noted = true;
+        if (w->expected_end || g->ending)
+            continue;
+        if (gen == g->next)
+            fail_next(g, w->failure ? w->failure : "its first worker died before it was ready");
+        else if (gen == g->current)
+            note_loss(g, w, now);
+    }
+}
+
+/* ---- patience ---- */
+
+static void enforce_patience(struct pm_generation *gen, int64_t now)
+{
+    if (gen->template_due_ms != 0 && now >= gen->template_due_ms) {
+        if (!gen->failure)
+            gen->failure = strdup("its template did not become ready within startup-timeout");
+        pm_generation_stop_template(gen);
+    }
+    for (struct pm_worker *w = gen->workers; w; w = w->next)
+        pm_worker_enforce(w, now);
+}
+
+/* ---- the next generation ---- */
+
+static void make_next(struct pm_group *g)
+{
+    struct err e;
+    struct pm_listener *listener = pm_listener_hold(g->listener);
+    struct pm_generation *gen = pm_generation_new(g, g->last_number + 1, g->wanted, listener, &e);
+    if (!gen) {
+        pm_listener_release(&listener);
+        fail_next(g, e.text);
+        return;
+    }
+    g->last_number = gen->number;
+    gen->next = g->generations;
+    g->generations = gen;
+    g->next = gen;
+}
+
+/* Another group may have taken the address over in the same reload. */
+static bool is_ours_alone(const struct pm_group *g, const struct pm_listener *l)
+{
+    unsigned ours = g->listener == l;
+    for (const struct pm_generation *gen = g->generations; gen; gen = gen->next)
+        ours += gen->listener == l;
+    return pm_listener_holders(l) == ours;
+}
+
+static void close_door(const struct pm_group *g, struct pm_listener *l)
+{
+    if (is_ours_alone(g, l))
+        pm_listener_close_door(l);
+}
+
+static void promote(struct pm_group *g)
+{
+    struct log_subject subject = subject_of(g);
+    struct pm_generation *old = g->current;
+    g->current = g->next;
+    g->next = NULL;
+    g->failures = 0;
+    g->retry_at_ms = 0;
+    if (old) {
+        pm_generation_stop_template(old);
+        if (old->listener != g->listener)
+            close_door(g, old->listener);
+    }
+    log_write(LOG_LEVEL_NOTICE, &subject, "generation %u is serving%s", g->current->number,
+              g->current->preloaded ? ", preloaded" : "");
+}
+
+static void settle_next(struct pm_group *g, int64_t now)
+{
+    struct err e;
+    if (!g->next && !g->current && now >= g->retry_at_ms)
+        make_next(g);
+    struct pm_generation *gen = g->next;
+    if (!gen)
+        return;
+    if (gen->failure)
+        fail_next(g, gen->failure);
+    else if (gen->template_deaths > 0)
+        fail_next(g, "its template died");
+    else if (gen->template_state == PM_TEMPLATE_NONE && pm_generation_start_template(gen, &e) < 0)
+        fail_next(g, e.text);
+    else if (pm_generation_count(gen, PM_WORKER_SERVING) > 0)
+        promote(g);
+    else if (gen->template_state == PM_TEMPLATE_READY && pm_generation_count_coming(gen) == 0 &&
+             !pm_generation_spawn(gen, &e))
+        fail_next(g, e.text);
+}
+
+/* ---- the current generation ---- */
+
+static unsigned count_old_serving(const struct pm_group *g)
+{
+    unsigned count = 0;
+    for (const struct pm_generation *gen = g->generations; gen; gen = gen->next)
+        if (gen != g->current && gen != g->next)
+            count += pm_generation_count(gen, PM_WORKER_SERVING);
+    return count;
+}
+
+static void note_template_failure(struct pm_group *g, const char *why)
+{
+    struct log_subject subject = subject_of(g);
+    wait_before_retry(g);
+    log_write(LOG_LEVEL_ERROR, &subject, "the template cannot be started again (the next try in %lld ms): %s",
+              (long long)(g->retry_at_ms - clock_now_ms()), why);
+}
+
+static void keep_template(struct pm_group *g, int64_t now)
+{
+    struct err e;
+    struct pm_generation *gen = g->current;
+    if (gen->template_deaths > 0) {
+        gen->template_deaths = 0;
+        wait_before_retry(g);
+    }
+    if (gen->failure) {
+        note_template_failure(g, gen->failure);
+        free(gen->failure);
+        gen->failure = NULL;
+    }
+    if (gen->template_state == PM_TEMPLATE_NONE && now >= g->retry_at_ms &&
+        pm_generation_start_template(gen, &e) < 0)
+        note_template_failure(g, e.text);
+}
+
+static void forgive_old_failures(struct pm_group *g, int64_t now)
+{
+    for (const struct pm_worker *w = g->current->workers; g->failures > 0 && w; w = w->next)
+        if (w->state == PM_WORKER_SERVING && now - w->born_ms >= YOUNG_MS)
+            g->failures = 0;
+}
+
+static void settle_current(struct pm_group *g, int64_t now)
+{
+    struct err e;
+    struct pm_generation *gen = g->current;
+    if (!gen)
+        return;
+    forgive_old_failures(g, now);
+    keep_template(g, now);
+    unsigned serving = pm_generation_count(gen, PM_WORKER_SERVING);
+    unsigned coming = pm_generation_count_coming(gen);
+    unsigned wanted = (unsigned)gen->cfg->processes;
+    if (gen->template_state != PM_TEMPLATE_READY || now < g->retry_at_ms || serving + coming >= wanted)
+        return;
+    unsigned missing = wanted - serving - coming;
+    if (count_old_serving(g) > 0) /* one at a time while moving over */
+        missing = coming == 0 ? 1 : 0;
+    while (missing-- > 0)
+        if (!pm_generation_spawn(gen, &e)) {
+            struct log_subject subject = subject_of(g);
+            wait_before_retry(g);
+            log_write(LOG_LEVEL_ERROR, &subject, "cannot start a worker: %s", e.text);
+            return;
+        }
+}
+
+/* ---- old generations ---- */
+
+static uint32_t drain_flags(const struct pm_group *g, const struct pm_generation *gen)
+{
+    uint32_t flags = g->ending ? WIRE_DRAIN_LAST : 0;
+    bool socket_lives_on = !g->ending && gen->listener == g->listener;
+    if (!socket_lives_on && is_ours_alone(g, gen->listener))
+        flags |= WIRE_DRAIN_BACKLOG;
+    return flags;
+}
+
+static struct pm_worker *find_oldest(const struct pm_group *g)
+{
+    struct pm_worker *oldest = NULL;
+    for (const struct pm_generation *gen = g->generations; gen; gen = gen->next)
+        for (struct pm_worker *w = gen->workers; w && gen != g->current && gen != g->next; w = w->next)
+            if (w->state == PM_WORKER_SERVING && (!oldest || w->serial < oldest->serial))
+                oldest = w;
+    return oldest;
+}
+
+static void settle_old(struct pm_group *g)
+{
+    if (!g->current)
+        return;
+    for (struct pm_generation *gen = g->generations; gen; gen = gen->next)
+        for (struct pm_worker *w = gen->workers; w && gen != g->current && gen != g->next; w = w->next)
+            if (w->state == PM_WORKER_FORKING || w->state == PM_WORKER_STARTING)
+                pm_worker_drain(w, drain_flags(g, gen));
+
+    unsigned serving = pm_generation_count(g->current, PM_WORKER_SERVING);
+    unsigned wanted = (unsigned)g->current->cfg->processes;
+    unsigned allowed = serving < wanted ? wanted - serving : 0;
+    for (unsigned old = count_old_serving(g); old > allowed; old--) {
+        struct pm_worker *w = find_oldest(g);
+        pm_worker_drain(w, drain_flags(g, w->generation));
+    }
+    if (g->reload == PM_RELOAD_GOING && !g->next && serving >= wanted && count_old_serving(g) == 0)
+        g->reload = PM_RELOAD_DONE;
+}
+
+/* ---- the end ---- */
+
+static void settle_end(struct pm_group *g)
+{
+    bool empty = true;
+    g->current = g->next = NULL;
+    for (struct pm_generation *gen = g->generations; gen; gen = gen->next) {
+        pm_generation_stop_template(gen);
+        for (struct pm_worker *w = gen->workers; w; w = w->next)
+            if (w->state < PM_WORKER_DRAINING)
+                pm_worker_drain(w, drain_flags(g, gen));
+        empty = empty && pm_generation_is_empty(gen);
+    }
+    if (!empty || g->gone)
+        return;
+    /* What came between the last accept and now is answered, not reset. */
+    struct pm_responder *r = pm_responder_of(g->pm);
+    if (!g->answered && is_ours_alone(g, g->listener))
+        g->answered = r && pm_responder_answer(r, g->id, g->name, pm_listener_fd(g->listener), g->handover_rx);
+    if (g->answered)
+        pm_responder_release(r, g->id);
+    g->answered = false;
+    g->gone = true;
+}
+
+/* ---- the responder ---- */
+
+static void settle_answering(struct pm_group *g)
+{
+    struct pm_responder *r = pm_responder_of(g->pm);
+    unsigned serving = count_old_serving(g) + (g->current ? pm_generation_count(g->current, PM_WORKER_SERVING) : 0);
+    bool wanted = g->failures > 0 && serving == 0;
+    if (wanted == g->answered || g->ending || !r)
+        return;
+    if (wanted) {
+        g->answered = pm_responder_answer(r, g->id, g->name, pm_listener_fd(g->listener), g->handover_rx);
+    } else {
+        pm_responder_release(r, g->id);
+        g->answered = false;
+    }
+}
+
+/* ---- settling ---- */
+
+static void sweep(struct pm_group *g)
+{
+    struct pm_generation **link = &g->generations;
+    while (*link) {
+        struct pm_generation *gen = *link;
+        pm_generation_sweep(gen);
+        if (gen == g->current || gen == g->next || !pm_generation_is_empty(gen)) {
+            link = &gen->next;
+            continue;
+        }
+        *link = gen->next;
+        pm_generation_free(gen);
+    }
+}
+
+static void consider(int64_t *due, int64_t candidate)
+{
+    if (candidate != 0 && (*due == 0 || candidate < *due))
+        *due = candidate;
+}
+
+static void arm_timer(struct pm_group *g, int64_t now)
+{
+    int64_t due = 0;
+    if (g->retry_at_ms > now && !g->ending)
+        consider(&due, g->retry_at_ms);
+    for (const struct pm_generation *gen = g->generations; gen; gen = gen->next) {
+        consider(&due, gen->template_due_ms);
+        for (const struct pm_worker *w = gen->workers; w; w = w->next)
+            consider(&due, w->due_ms);
+    }
+    if (due == 0) {
+        uv_timer_stop(&g->timer);
+        return;
+    }
+    uv_update_time(pm_loop(g->pm));
+    uv_timer_start(&g->timer, on_timer, due > now ? (uint64_t)(due - now) : 0, 0);
+}
+
+void pm_group_settle(struct pm_group *g)
+{
+    int64_t now = clock_now_ms();
+    g->dirty = false;
+    for (struct pm_generation *gen = g->generations; gen; gen = gen->next) {
+        enforce_patience(gen, now);
+        note_ends(g, gen, now);
+    }
+    sweep(g);
+    if (g->ending) {
+        settle_end(g);
+    } else {
+        settle_next(g, now);
+        settle_current(g, now);
+        settle_old(g);
+        settle_answering(g);
+    }
+    arm_timer(g, now);
+}
+
+/* ---- what others ask ---- */
+
+int pm_group_reload(struct pm_group *g, const struct cfg_group *cfg, struct pm_listener *listener, struct err *e)
+{
+    struct cfg_group *copy = cfg_group_copy(cfg);
+    if (!copy)
+        return err_errno(e, "group");
+    if (g->next)
+        abandon(g, g->next);
+    cfg_group_free(g->wanted);
+    g->wanted = copy;
+    pm_listener_release(&g->listener);
+    g->listener = listener;
+    if (g->answered) { /* perhaps on another socket */
+        pm_responder_release(pm_responder_of(g->pm), g->id);
+        g->answered = false;
+    }
+    g->reload = PM_RELOAD_GOING;
+    g->retry_at_ms = 0;
+    make_next(g);
+    pm_group_mark_dirty(g);
+    return 0;
+}
+
+void pm_group_end(struct pm_group *g)
+{
+    g->ending = true;
+    close_door(g, g->listener);
+    for (struct pm_generation *gen = g->generations; gen; gen = gen->next) {
+        close_door(g, gen->listener);
+        for (struct pm_worker *w = gen->workers; w; w = w->next)
+            if (w->state == PM_WORKER_DRAINING) /* it need not look for heirs any more */
+                pm_worker_drain(w, drain_flags(g, gen));
+    }
+    pm_group_mark_dirty(g);
+}
+
+void pm_group_kill(struct pm_group *g)
+{
+    for (struct pm_generation *gen = g->generations; gen; gen = gen->next) {
+        pm_generation_stop_template(gen);
+        for (struct pm_worker *w = gen->workers; w; w = w->next)
+            if (w->state != PM_WORKER_GONE)
+                pm_worker_kill(w);
+    }
+}
+
+bool pm_group_is_gone(const struct pm_group *g)
+{
+    return g->gone;
+}
+
+bool pm_group_is_ending(const struct pm_group *g)
+{
+    return g->ending;
+}
+
+bool pm_group_is_dirty(const struct pm_group *g)
+{
+    return g->dirty;
+}
+
+void pm_group_mark_dirty(struct pm_group *g)
+{
+    g->dirty = true;
+}
+
+void pm_group_forget_responder(struct pm_group *g)
+{
+    g->answered = false;
+    pm_group_mark_dirty(g);
+}
+
+bool pm_group_is_decided(const struct pm_group *g, bool *serving)
+{
+    *serving = g->current != NULL;
+    return g->failures > 0 || (g->current && pm_generation_count(g->current, PM_WORKER_SERVING) >=
+                                                 (unsigned)g->current->cfg->processes);
+}
+
+bool pm_group_is_reloading(const struct pm_group *g)
+{
+    return g->reload == PM_RELOAD_GOING && !g->ending;
+}
+
+enum pm_reload_state pm_group_collect_reload(struct pm_group *g)
+{
+    enum pm_reload_state state = g->reload;
+    if (state == PM_RELOAD_DONE || state == PM_RELOAD_FAILED)
+        g->reload = PM_RELOAD_NONE;
+    return state;
+}
+
+const char *pm_group_name(const struct pm_group *g)
+{
+    return g->name;
+}
+
+uv_loop_t *pm_group_loop(const struct pm_group *g)
+{
+    return pm_loop(g->pm);
+}
+
+uint64_t pm_group_next_serial(struct pm_group *g)
+{
+    return pm_next_serial(g->pm);
+}
+
+void pm_group_handover(const struct pm_group *g, int *rx, int *tx)
+{
+    *rx = g->handover_rx;
+    *tx = g->handover_tx;
+}

@@ -1,0 +1,69 @@
+/* A named process group: which of its generations lives, and what has to happen next.
+ *
+ * Everything that happens to a group is only recorded and marks it dirty; pm_group_settle() compares what
+ * is with what should be and acts. So a reload, a crash and a stop in any order meet in one place. */
+#ifndef PM_GROUP_H
+#define PM_GROUP_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <uv.h>
+
+struct cfg_group;
+struct err;
+struct pm;
+struct pm_group;
+struct pm_listener;
+
+enum pm_reload_state {
+    PM_RELOAD_NONE,   /* none was asked, or its outcome was collected */
+    PM_RELOAD_GOING,  /* starting, or moving over */
+    PM_RELOAD_DONE,   /* every worker is of the new generation */
+    PM_RELOAD_FAILED, /* the old generation keeps serving */
+};
+
+/* A new group, dirty. Takes the listener, copies cfg. NULL with *e (the listener stays the caller's). */
+struct pm_group *pm_group_new(struct pm *pm, const struct cfg_group *cfg, struct pm_listener *listener,
+                              struct err *e);
+
+/* Starts a new generation beside the one that serves, from this configuration. Takes the listener.
+ * 0, or -1 with *e and nothing changed. */
+int pm_group_reload(struct pm_group *g, const struct cfg_group *cfg, struct pm_listener *listener, struct err *e);
+
+/* Closes the door, drains the workers for good. Then pm_group_is_gone() becomes true. */
+void pm_group_end(struct pm_group *g);
+
+/* Kills everything that it runs; after pm_group_end(). */
+void pm_group_kill(struct pm_group *g);
+
+bool pm_group_is_gone(const struct pm_group *g);
+bool pm_group_is_ending(const struct pm_group *g);
+
+/* Frees a group that is gone. */
+void pm_group_free(struct pm_group *g);
+
+/* Acts. Clears dirty, arms the timer for whatever has to be looked at later. */
+void pm_group_settle(struct pm_group *g);
+
+bool pm_group_is_dirty(const struct pm_group *g);
+void pm_group_mark_dirty(struct pm_group *g);
+
+/* The responder went away and knows nothing of us any more. */
+void pm_group_forget_responder(struct pm_group *g);
+
+/* True once the first generation serves or has failed; *serving says which. */
+bool pm_group_is_decided(const struct pm_group *g, bool *serving);
+
+bool pm_group_is_reloading(const struct pm_group *g);
+
+/* The state of the reload; DONE and FAILED are reported once and become NONE. */
+enum pm_reload_state pm_group_collect_reload(struct pm_group *g);
+
+const char *pm_group_name(const struct pm_group *g);
+
+/* For its generations. */
+uv_loop_t *pm_group_loop(const struct pm_group *g);
+uint64_t pm_group_next_serial(struct pm_group *g);
+void pm_group_handover(const struct pm_group *g, int *rx, int *tx);
+
+#endif

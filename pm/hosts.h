@@ -1,0 +1,17 @@
+/* The installed host programs, and which of them serves a group. */
+#ifndef PM_HOSTS_H
+#define PM_HOSTS_H
+
+#include <stddef.h>
+
+struct cfg_group;
+struct err;
+
+/* The path of a program in libexec/pyfpm beside the running binary. 0 or -1 with *e. */
+int pm_hosts_libexec(const char *name, char *path, size_t path_size, struct err *e);
+
+/* The host for a group: by python-version, else by the version that python-home or the first virtual
+ * environment in python-path says, else the default. 0, or -1 with *e, which lists the hosts that exist. */
+int pm_hosts_choose(const struct cfg_group *group, char *path, size_t path_size, struct err *e);
+
+#endif

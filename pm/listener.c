@@ -1,0 +1,281 @@
+/* Makes listening sockets for addresses and keeps them while anybody holds them.
+ *
+ * A unix socket is born with mode 0600 and opened up only after owner and group are set, so there is no
+ * moment in which a stranger can connect. A socket file is removed only while it is still the one that we
+ * made. Runs on the supervisor's only thread, before and in its loop; blocks only for name look-ups. */
+#include "pm/listener.h"
+
+#include "base/err.h"
+#include "base/fd.h"
+#include "base/log.h"
+#include "config/config.h"
+
+#include <errno.h>
+#include <grp.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <pwd.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+/* A whole request header must fit the receive buffer, because it is looked at before it is read. */
+#define TCP_RECEIVE_BYTES (512 * 1024)
+
+struct pm_listener {
+    int fd;
+    unsigned holders;
+    char *address; /* as the configuration says it */
+    char *path;    /* of a unix socket while its file is ours, else NULL */
+    bool door_closed; /* no new client can come; never found again */
+    dev_t device;  /* of that file */
+    ino_t inode;
+    struct pm_listener *next;
+};
+
+static struct pm_listener *listeners;
+
+static int look_up_user(const char *name, uid_t *uid, gid_t *gid, struct err *e)
+{
+    char *end;
+    unsigned long number = strtoul(name, &end, 10);
+    errno = 0;
+    struct passwd *user = *end == '\0' ? getpwuid((uid_t)number) : getpwnam(name);
+    if (user) {
+        *uid = user->pw_uid;
+        *gid = user->pw_gid;
+        return 0;
+    }
+    if (*end != '\0')
+        return err_set(e, "there is no user \"%s\"", name);
+    *uid = (uid_t)number;
+    return 0;
+}
+
+static int look_up_group(const char *name, gid_t *gid, struct err *e)
+{
+    char *end;
+    unsigned long number = strtoul(name, &end, 10);
+    struct group *group = *end == '\0' ? NULL : getgrnam(name);
+    if (*end != '\0' && !group)
+        return err_set(e, "there is no group \"%s\"", name);
+    *gid = group ? group->gr_gid : (gid_t)number;
+    return 0;
+}
+
+/* Owner and group: listen-owner and listen-group, else the group's own user and its group. */
+static int find_owner(const struct cfg_group *group, uid_t *uid, gid_t *gid, struct err *e)
+{
+    *uid = (uid_t)-1;
+    *gid = (gid_t)-1;
+    if (geteuid() == 0 && group->user && look_up_user(group->user, uid, gid, e) < 0)
+        return err_prefix(e, "user");
+    if (geteuid() == 0 && group->group && look_up_group(group->group, gid, e) < 0)
+        return err_prefix(e, "group");
+    gid_t primary = (gid_t)-1;
+    if (group->listen_owner && look_up_user(group->listen_owner, uid, &primary, e) < 0)
+        return err_prefix(e, "listen-owner");
+    if (group->listen_group && look_up_group(group->listen_group, gid, e) < 0)
+        return err_prefix(e, "listen-group");
+    return 0;
+}
+
+static int apply_permissions(const struct pm_listener *l, const struct cfg_group *group, struct err *e)
+{
+    uid_t uid;
+    gid_t gid;
+    if (!l->path)
+        return 0;
+    if (find_owner(group, &uid, &gid, e) < 0)
+        return -1;
+    if ((uid != (uid_t)-1 || gid != (gid_t)-1) && chown(l->path, uid, gid) < 0)
+        return err_errno(e, "cannot change the owner of %s", l->path);
+    if (chmod(l->path, (mode_t)group->listen_mode) < 0)
+        return err_errno(e, "cannot change the mode of %s", l->path);
+    return 0;
+}
+
+/* Nobody answers at a socket file that a killed process left behind. */
+static bool is_stale(const struct sockaddr_un *address)
+{
+    int probe = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (probe < 0)
+        return false;
+    bool stale = connect(probe, (const struct sockaddr *)address, sizeof *address) < 0 && errno == ECONNREFUSED;
+    close(probe);
+    return stale;
+}
+
+static int bind_unix(int fd, const char *path, struct err *e)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    memcpy(address.sun_path, path, strlen(path) + 1);
+    mode_t before = umask(0177);
+    int bound = bind(fd, (struct sockaddr *)&address, sizeof address);
+    if (bound < 0 && errno == EADDRINUSE) {
+        struct stat status;
+        if (lstat(path, &status) == 0 && !S_ISSOCK(status.st_mode)) {
+            err_set(e, "%s exists and is no socket", path);
+        } else if (!is_stale(&address)) {
+            err_set(e, "%s is in use: another program is listening there", path);
+        } else {
+            unlink(path);
+            bound = bind(fd, (struct sockaddr *)&address, sizeof address);
+            if (bound < 0)
+                err_errno(e, "cannot listen on %s", path);
+        }
+    } else if (bound < 0) {
+        err_errno(e, "cannot listen on %s", path);
+    }
+    umask(before);
+    return bound;
+}
+
+static int open_unix(struct pm_listener *l, const char *path, struct err *e)
+{
+    struct stat status;
+    l->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (l->fd < 0)
+        return err_errno(e, "socket");
+    if (bind_unix(l->fd, path, e) < 0)
+        return -1;
+    l->path = strdup(path);
+    if (!l->path || stat(path, &status) < 0)
+        return err_errno(e, "%s", path);
+    l->device = status.st_dev;
+    l->inode = status.st_ino;
+    return 0;
+}
+
+static int bind_tcp(struct pm_listener *l, const struct addrinfo *found)
+{
+    int on = 1;
+    int size = TCP_RECEIVE_BYTES;
+    l->fd = socket(found->ai_family, found->ai_socktype | SOCK_CLOEXEC | SOCK_NONBLOCK, found->ai_protocol);
+    if (l->fd < 0)
+        return -1;
+    setsockopt(l->fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+    setsockopt(l->fd, SOL_SOCKET, SO_RCVBUF, &size, sizeof size);
+    return bind(l->fd, found->ai_addr, found->ai_addrlen);
+}
+
+static int open_tcp(struct pm_listener *l, const struct cfg_address *address, struct err *e)
+{
+    struct addrinfo hints = {.ai_flags = AI_PASSIVE, .ai_socktype = SOCK_STREAM};
+    struct addrinfo *found = NULL;
+    int failure = getaddrinfo(address->host[0] ? address->host : NULL, address->port, &hints, &found);
+    if (failure != 0)
+        return err_set(e, "cannot resolve %s: %s", l->address, gai_strerror(failure));
+    int bound = bind_tcp(l, found);
+    if (bound < 0)
+        err_errno(e, "cannot listen on %s", l->address);
+    freeaddrinfo(found);
+    return bound;
+}
+
+static int open_address(struct pm_listener *l, const struct cfg_group *group, struct err *e)
+{
+    struct cfg_address address;
+    l->address = strdup(group->listen);
+    if (!l->address)
+        return err_errno(e, "listener");
+    if (cfg_parse_address(group->listen, &address, e) < 0)
+        return -1;
+    if (address.kind == CFG_LISTEN_UNIX)
+        return open_unix(l, address.path, e);
+    return open_tcp(l, &address, e);
+}
+
+/* The kernel takes the call on a socket that listens already as a change of its backlog. */
+static int bring_up_to_date(struct pm_listener *l, const struct cfg_group *group, struct err *e)
+{
+    if (listen(l->fd, (int)group->listen_backlog) < 0)
+        return err_errno(e, "cannot listen on %s", l->address);
+    return apply_permissions(l, group, e);
+}
+
+static struct pm_listener *find(const char *address)
+{
+    for (struct pm_listener *l = listeners; l; l = l->next)
+        if (!l->door_closed && strcmp(l->address, address) == 0)
+            return l;
+    return NULL;
+}
+
+struct pm_listener *pm_listener_acquire(const struct cfg_group *group, struct err *e)
+{
+    struct pm_listener *l = find(group->listen);
+    if (l)
+        return bring_up_to_date(l, group, e) == 0 ? pm_listener_hold(l) : NULL;
+
+    l = calloc(1, sizeof *l);
+    if (!l) {
+        err_errno(e, "listener");
+        return NULL;
+    }
+    l->fd = -1;
+    l->holders = 1;
+    l->next = listeners;
+    listeners = l;
+    if (open_address(l, group, e) < 0 || bring_up_to_date(l, group, e) < 0)
+        pm_listener_release(&l);
+    return l;
+}
+
+struct pm_listener *pm_listener_hold(struct pm_listener *l)
+{
+    l->holders++;
+    return l;
+}
+
+void pm_listener_close_door(struct pm_listener *l)
+{
+    struct stat status;
+    l->door_closed = true;
+    if (!l->path)
+        return;
+    if (lstat(l->path, &status) == 0 && status.st_dev == l->device && status.st_ino == l->inode)
+        unlink(l->path);
+    free(l->path);
+    l->path = NULL;
+}
+
+static void unlist(struct pm_listener *l)
+{
+    struct pm_listener **link = &listeners;
+    while (*link && *link != l)
+        link = &(*link)->next;
+    if (*link)
+        *link = l->next;
+}
+
+void pm_listener_release(struct pm_listener **l)
+{
+    struct pm_listener *released = *l;
+    *l = NULL;
+    if (!released || --released->holders > 0)
+        return;
+    unlist(released);
+    pm_listener_close_door(released);
+    fd_close(&released->fd);
+    free(released->address);
+    free(released);
+}
+
+unsigned pm_listener_holders(const struct pm_listener *l)
+{
+    return l->holders;
+}
+
+int pm_listener_fd(const struct pm_listener *l)
+{
+    return l->fd;
+}
+
+const char *pm_listener_address(const struct pm_listener *l)
+{
+    return l->address;
+}

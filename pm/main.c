@@ -1,0 +1,119 @@
+/* pyfpm's command line: which command, which file, and the help. The work is in command_*.c and supervisor.c. */
+#include "pm/commands.h"
+#include "pm/report.h"
+#include "pm/supervisor.h"
+
+#include "config/config.h"
+
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const char overview[] =
+    "pyfpm " PYFPM_VERSION ", the FastCGI process manager for Python\n"
+    "\n"
+    "usage: pyfpm [--config FILE]                     run in the foreground\n"
+    "       pyfpm check [--config FILE] [GROUP...]    try the file, every interpreter and application\n"
+    "       pyfpm dump [--config FILE]                print the effective configuration\n"
+    "       pyfpm request GROUP PATH [options]        send one request straight to a group\n"
+    "\n"
+    "  -c, --config FILE   the configuration (default " CONFIG_DEFAULT ")\n"
+    "  -t, --test          the same as check\n"
+    "  -V, --version       print the version\n"
+    "  -h, --help          print this, or the help of a command: pyfpm check --help\n"
+    "\n"
+    "signals: HUP, USR2 reload; USR1 reopen the log; QUIT, TERM finish requests and stop; INT stop now\n"
+    "exit status: 0 fine, 1 failed, 64 bad usage, 78 bad configuration\n"
+    "\n"
+    "example: pyfpm --config /etc/pyfpm/pyfpm.yaml\n";
+
+static int command_run(int argc, char **argv);
+
+static const struct command {
+    const char *name;
+    int (*run)(int argc, char **argv);
+} commands[] = {
+    {"run", command_run},
+    {"check", command_check},
+    {"dump", command_dump},
+    {"request", command_request},
+};
+
+struct cfg *command_load(const char *path)
+{
+    struct cfg_report report = {0};
+    struct cfg *cfg = cfg_load(path, &report);
+    report_to_stderr(&report);
+    cfg_report_free(&report);
+    return cfg;
+}
+
+int command_usage(const char *complaint, const char *detail)
+{
+    fprintf(stderr, "pyfpm: %s%s%s (see pyfpm --help)\n", complaint, detail ? " " : "", detail ? detail : "");
+    return EXIT_USAGE;
+}
+
+static int command_run(int argc, char **argv)
+{
+    static const struct option options[] = {{"config", required_argument, NULL, 'c'},
+                                            {"test", no_argument, NULL, 't'},
+                                            {"version", no_argument, NULL, 'V'},
+                                            {"help", no_argument, NULL, 'h'},
+                                            {0}};
+    const char *path = CONFIG_DEFAULT;
+    int option;
+    while ((option = getopt_long(argc, argv, "c:tVh", options, NULL)) != -1) {
+        if (option == 'c')
+            path = optarg;
+        else if (option == 't')
+            return command_check(argc, argv);
+        else if (option == 'V')
+            return printf("pyfpm %s\n", PYFPM_VERSION) > 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+        else if (option == 'h')
+            return fputs(overview, stdout) >= 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+        else
+            return EXIT_USAGE;
+    }
+    if (optind < argc)
+        return command_usage("there is no command", argv[optind]);
+    struct cfg *cfg = command_load(path);
+    if (!cfg)
+        return EXIT_CONFIG;
+    return pm_run(path, cfg);
+}
+
+static const struct command *find_command(const char *name)
+{
+    for (size_t i = 0; i < sizeof commands / sizeof commands[0]; i++)
+        if (strcmp(commands[i].name, name) == 0)
+            return &commands[i];
+    return NULL;
+}
+
+/* The first word that is no option (and no option's value) may be a command; it is taken out of argv. */
+static const struct command *take_command(int *argc, char **argv)
+{
+    for (int i = 1; i < *argc; i++) {
+        if (strcmp(argv[i], "-c") == 0 || strcmp(argv[i], "--config") == 0) {
+            i++;
+            continue;
+        }
+        const struct command *command = argv[i][0] == '-' ? NULL : find_command(argv[i]);
+        if (command) {
+            memmove(&argv[i], &argv[i + 1], (size_t)(*argc - i) * sizeof argv[0]);
+            --*argc;
+            return command;
+        }
+        if (argv[i][0] != '-')
+            break;
+    }
+    return &commands[0];
+}
+
+int main(int argc, char **argv)
+{
+    const struct command *command = take_command(&argc, argv);
+    return command->run(argc, argv);
+}

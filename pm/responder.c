@@ -1,0 +1,281 @@
+/* responder: answers 503 on the sockets of groups that cannot serve.
+ *
+ * A small process of its own without Python and without privileges, so that the supervisor never reads a
+ * byte from the web side. Told by its channel which listening sockets to answer on; looks before it reads
+ * (fcgi/), so a slow or silent client holds up nobody. Closes after each answer: a kept connection would
+ * tie the client to it after the group has recovered. One process, one thread, poll(2). */
+#include "base/clock.h"
+#include "base/err.h"
+#include "base/fd.h"
+#include "base/wire.h"
+#include "fcgi/fcgi.h"
+
+#include <errno.h>
+#include <grp.h>
+#include <poll.h>
+#include <pwd.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#define GROUPS_MAX      1024
+#define CONNECTIONS_MAX 512
+#define PATIENCE_MS     5000 /* for a whole request header */
+#define FAREWELL_MS     1000 /* for connections that are open when we are told to finish */
+#define IO_TIMEOUT_MS   500  /* for one read or write of an answer */
+
+static const char answer[] = "Status: 503 Service Unavailable\r\n"
+                             "Content-Type: text/plain; charset=utf-8\r\n"
+                             "Retry-After: 5\r\n"
+                             "\r\n"
+                             "Service Unavailable\n";
+
+struct served_group {
+    uint32_t id;
+    int listen_fd;
+    int handover_rx;
+};
+
+struct connection {
+    int fd;
+    int64_t due_ms;
+};
+
+struct responder {
+    struct served_group groups[GROUPS_MAX];
+    size_t group_count;
+    struct connection connections[CONNECTIONS_MAX];
+    size_t connection_count;
+    struct fcgi_request *request;
+    int64_t finish_at_ms; /* 0: go on */
+};
+
+static int drop_privileges(struct err *e)
+{
+    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
+        return err_errno(e, "no-new-privileges");
+    if (geteuid() != 0)
+        return 0;
+    struct passwd *nobody = getpwnam("nobody");
+    uid_t uid = nobody ? nobody->pw_uid : 65534;
+    gid_t gid = nobody ? nobody->pw_gid : 65534;
+    if (setgroups(0, NULL) < 0 || setresgid(gid, gid, gid) < 0 || setresuid(uid, uid, uid) < 0)
+        return err_errno(e, "cannot become nobody");
+    return setuid(0) == 0 ? err_set(e, "root could be regained") : 0;
+}
+
+static int become_small(struct err *e)
+{
+    struct rlimit files = {GROUPS_MAX * 2 + CONNECTIONS_MAX + 64, GROUPS_MAX * 2 + CONNECTIONS_MAX + 64};
+    setsid(); /* Ctrl-C is for the supervisor */
+    if (chdir("/") < 0)
+        return err_errno(e, "chdir");
+    setrlimit(RLIMIT_NOFILE, &files); /* a lower hard limit only means fewer connections at once */
+    if (drop_privileges(e) < 0)
+        return -1;
+    if (fcgi_init(e) < 0)
+        return -1;
+    signal(SIGPIPE, SIG_IGN);
+    signal(SIGTERM, SIG_DFL); /* libfcgi's handler would swallow it */
+    signal(SIGUSR1, SIG_IGN);
+    return fd_set_cloexec(HOST_FD_CHANNEL, true) < 0 ? err_errno(e, "channel") : 0;
+}
+
+/* ---- connections ---- */
+
+static void drop_connection(struct responder *r, size_t index)
+{
+    fd_close(&r->connections[index].fd);
+    r->connections[index] = r->connections[--r->connection_count];
+}
+
+static void send_answer(struct responder *r, int *fd)
+{
+    struct iovec part = {(void *)answer, sizeof answer - 1};
+    if (!fcgi_request_begin(r->request, fd))
+        return;
+    if (fcgi_request_write(r->request, &part, 1) < 0) {
+        fcgi_request_break(r->request);
+        return;
+    }
+    int kept = fcgi_request_end(r->request);
+    fd_close(&kept);
+}
+
+/* True when the connection is done with. */
+static bool attend(struct responder *r, struct connection *c)
+{
+    switch (fcgi_look(c->fd, NULL)) {
+    case FCGI_LOOK_WHOLE:
+        send_answer(r, &c->fd);
+        return true;
+    case FCGI_LOOK_EMPTY:
+    case FCGI_LOOK_PARTIAL:
+        return false;
+    default:
+        return true;
+    }
+}
+
+static void add_connection(struct responder *r, int fd)
+{
+    struct connection *c = &r->connections[r->connection_count++];
+    c->fd = fd;
+    c->due_ms = clock_now_ms() + PATIENCE_MS;
+    fcgi_set_io_timeout(fd, IO_TIMEOUT_MS);
+    if (attend(r, c))
+        drop_connection(r, r->connection_count - 1);
+}
+
+static bool is_full(const struct responder *r)
+{
+    return r->connection_count == CONNECTIONS_MAX;
+}
+
+static void accept_queued(struct responder *r, const struct served_group *g)
+{
+    int fd;
+    while (!is_full(r) && (fd = accept4(g->listen_fd, NULL, NULL, SOCK_CLOEXEC)) >= 0)
+        add_connection(r, fd);
+    while (!is_full(r) && (fd = wire_take_connection(g->handover_rx)) >= 0)
+        add_connection(r, fd);
+}
+
+/* ---- messages ---- */
+
+static struct served_group *find_group(struct responder *r, uint32_t id)
+{
+    for (size_t i = 0; i < r->group_count; i++)
+        if (r->groups[i].id == id)
+            return &r->groups[i];
+    return NULL;
+}
+
+static void release_group(struct responder *r, struct served_group *g)
+{
+    accept_queued(r, g);
+    fd_close(&g->listen_fd);
+    fd_close(&g->handover_rx);
+    *g = r->groups[--r->group_count];
+}
+
+static void take_group(struct responder *r, struct wire_msg *m)
+{
+    if (m->fd_count < 2 || r->group_count == GROUPS_MAX || find_group(r, m->slot))
+        return;
+    struct served_group *g = &r->groups[r->group_count++];
+    g->id = m->slot;
+    g->listen_fd = fd_take(&m->fds[0]);
+    g->handover_rx = fd_take(&m->fds[1]);
+    accept_queued(r, g);
+}
+
+static void take_messages(struct responder *r)
+{
+    struct wire_msg m;
+    int got = wire_receive(HOST_FD_CHANNEL, &m, true);
+    if (got == 0) /* the supervisor is gone, and with it every group */
+        exit(EXIT_SUCCESS);
+    if (got < 0)
+        return;
+    struct served_group *g = find_group(r, m.slot);
+    if (m.type == WIRE_ANSWER)
+        take_group(r, &m);
+    else if (m.type == WIRE_RELEASE && g)
+        release_group(r, g);
+    else if (m.type == WIRE_FINISH)
+        r->finish_at_ms = clock_now_ms() + FAREWELL_MS;
+    wire_close_fds(&m);
+}
+
+/* ---- the loop ---- */
+
+static size_t fill_poll_set(const struct responder *r, struct pollfd *set)
+{
+    size_t count = 0;
+    set[count++] = (struct pollfd){HOST_FD_CHANNEL, POLLIN, 0};
+    for (size_t i = 0; i < r->connection_count; i++)
+        set[count++] = (struct pollfd){r->connections[i].fd, POLLIN, 0};
+    for (size_t i = 0; i < r->group_count && !is_full(r); i++) {
+        set[count++] = (struct pollfd){r->groups[i].listen_fd, POLLIN, 0};
+        set[count++] = (struct pollfd){r->groups[i].handover_rx, POLLIN, 0};
+    }
+    return count;
+}
+
+static int wait_ms(const struct responder *r, int64_t now)
+{
+    if (r->connection_count == 0)
+        return r->finish_at_ms == 0 ? -1 : 0;
+    int64_t due = now + PATIENCE_MS;
+    for (size_t i = 0; i < r->connection_count; i++)
+        if (r->connections[i].due_ms < due)
+            due = r->connections[i].due_ms;
+    if (r->finish_at_ms != 0 && r->finish_at_ms < due)
+        due = r->finish_at_ms;
+    return due > now ? (int)(due - now) : 0;
+}
+
+/* A half-sent header stays readable, so that poll() would not wait: then a short pause instead. */
+static void attend_connections(struct responder *r, const struct pollfd *set)
+{
+    int64_t now = clock_now_ms();
+    bool none_finished = true;
+    bool any_readable = false;
+    for (size_t i = r->connection_count; i-- > 0;) {
+        any_readable = any_readable || set[i].revents != 0;
+        if ((set[i].revents != 0 && attend(r, &r->connections[i])) || now >= r->connections[i].due_ms) {
+            drop_connection(r, i);
+            none_finished = false;
+        }
+    }
+    if (any_readable && none_finished)
+        poll(NULL, 0, 20);
+}
+
+static void run(struct responder *r)
+{
+    static struct pollfd set[1 + CONNECTIONS_MAX + 2 * GROUPS_MAX];
+    for (;;) {
+        size_t count = fill_poll_set(r, set);
+        size_t connections = r->connection_count;
+        int ready = poll(set, (nfds_t)count, wait_ms(r, clock_now_ms()));
+        if (ready < 0 && errno != EINTR)
+            return;
+        if (ready >= 0)
+            attend_connections(r, set + 1);
+        for (size_t i = 1 + connections; ready > 0 && i < count; i += 2)
+            if (set[i].revents != 0 || set[i + 1].revents != 0)
+                accept_queued(r, &r->groups[(i - 1 - connections) / 2]);
+        if (ready > 0 && set[0].revents != 0)
+            take_messages(r); /* last: it changes the groups that the set speaks of */
+        if (r->finish_at_ms != 0 && (r->connection_count == 0 || clock_now_ms() >= r->finish_at_ms))
+            return;
+    }
+}
+
+int main(void)
+{
+    static struct responder r;
+    struct err e;
+    r.request = fcgi_request_new();
+    if (!r.request) {
+        fprintf(stderr, "responder: out of memory\n");
+        return EXIT_FAILURE;
+    }
+    if (become_small(&e) < 0) {
+        fprintf(stderr, "responder: %s\n", e.text);
+        return EXIT_FAILURE;
+    }
+    run(&r);
+    for (size_t i = r.connection_count; i-- > 0;)
+        drop_connection(&r, i);
+    fcgi_request_free(r.request);
+    return EXIT_SUCCESS;
+}

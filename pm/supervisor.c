@@ -1,0 +1,522 @@
+/* The supervisor's loop: signals in, groups settled, until everything is gone.
+ *
+ * Signal and channel callbacks only record; after each batch of events the prepare watcher settles the
+ * groups that are dirty. Never reads FastCGI and never links Python. One process, one thread. */
+#include "pm/supervisor.h"
+
+#include "base/err.h"
+#include "base/log.h"
+#include "config/config.h"
+#include "pm/child.h"
+#include "pm/group.h"
+#include "pm/listener.h"
+#include "pm/output.h"
+#include "pm/report.h"
+#include "pm/responder_link.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#define EXIT_FAILED 1
+
+/* What is left to the responder at the end before it is killed. */
+#define FAREWELL_MS 2000
+
+/* A responder that cannot stay up is started again no faster than this. */
+#define RESPONDER_PAUSE_MS 1000
+
+enum phase { PHASE_RUNNING, PHASE_STOPPING, PHASE_FAREWELL, PHASE_DONE };
+
+struct signal_row {
+    int number;
+    void (*act)(struct pm *pm);
+};
+
+#define SIGNALS_MAX 8
+
+struct pm {
+    uv_loop_t loop;
+    uv_prepare_t settle;
+    uv_signal_t signals[SIGNALS_MAX];
+    uv_timer_t timer; /* farewell, and the responder's pause */
+    unsigned signal_count;
+
+    const char *config_path;
+    struct cfg *cfg;
+    struct pm_group **groups;
+    size_t group_count;
+    struct pm_responder *responder;
+    bool responder_ended; /* recorded by its callback */
+    uint64_t last_serial;
+
+    enum phase phase;
+    bool announced; /* "ready" was logged */
+    bool reloading; /* a reload's outcome is still to be logged */
+    bool reload_wanted;
+    char reload_failures[1024]; /* names of groups, each after a blank */
+    char *pid_file; /* written, to be removed */
+};
+
+uv_loop_t *pm_loop(struct pm *pm)
+{
+    return &pm->loop;
+}
+
+uint64_t pm_next_serial(struct pm *pm)
+{
+    return ++pm->last_serial;
+}
+
+struct pm_responder *pm_responder_of(struct pm *pm)
+{
+    return pm->responder_ended ? NULL : pm->responder;
+}
+
+/* ---- groups ---- */
+
+static struct pm_group *find_group(struct pm *pm, const char *name)
+{
+    for (size_t i = 0; i < pm->group_count; i++)
+        if (strcmp(pm_group_name(pm->groups[i]), name) == 0 && !pm_group_is_ending(pm->groups[i]))
+            return pm->groups[i];
+    return NULL;
+}
+
+static int add_group(struct pm *pm, const struct cfg_group *cfg, struct err *e)
+{
+    struct pm_group **larger = realloc(pm->groups, (pm->group_count + 1) * sizeof *larger);
+    if (!larger)
+        return err_errno(e, "group %s", cfg->name);
+    pm->groups = larger;
+    struct pm_listener *listener = pm_listener_acquire(cfg, e);
+    struct pm_group *g = listener ? pm_group_new(pm, cfg, listener, e) : NULL;
+    if (!g) {
+        pm_listener_release(&listener);
+        return err_prefix(e, "group %s", cfg->name);
+    }
+    pm->groups[pm->group_count++] = g;
+    return 0;
+}
+
+static void forget_gone_groups(struct pm *pm)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < pm->group_count; i++) {
+        struct pm_group *g = pm->groups[i];
+        if (!pm_group_is_gone(g)) {
+            pm->groups[kept++] = g;
+            continue;
+        }
+        struct log_subject subject = {pm_group_name(g), 0};
+        log_write(LOG_LEVEL_NOTICE, &subject, "stopped");
+        pm_group_free(g);
+    }
+    pm->group_count = kept;
+}
+
+/* ---- the responder ---- */
+
+static void on_responder_ended(void *context)
+{
+    struct pm *pm = context;
+    pm->responder_ended = true;
+}
+
+static void start_responder(struct pm *pm)
+{
+    struct err e;
+    pm->responder = pm_responder_start(&pm->loop, on_responder_ended, pm, &e);
+    if (!pm->responder)
+        log_write(LOG_LEVEL_ERROR, NULL, "%s", e.text);
+}
+
+static void on_responder_pause_over(uv_timer_t *timer)
+{
+    struct pm *pm = timer->data;
+    if (pm->phase != PHASE_RUNNING)
+        return;
+    start_responder(pm);
+    for (size_t i = 0; i < pm->group_count; i++)
+        pm_group_forget_responder(pm->groups[i]);
+}
+
+static void settle_responder(struct pm *pm)
+{
+    if (!pm->responder_ended)
+        return;
+    pm_responder_free(pm->responder);
+    pm->responder = NULL;
+    pm->responder_ended = false;
+    if (pm->phase == PHASE_RUNNING)
+        uv_timer_start(&pm->timer, on_responder_pause_over, RESPONDER_PAUSE_MS, 0);
+}
+
+/* ---- reload ---- */
+
+static int raise_file_limit(const struct cfg *cfg, struct err *e)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+        return err_errno(e, "rlimit-files");
+    if (cfg->global.rlimit_files != CFG_ID_NONE) {
+        limit.rlim_cur = (rlim_t)cfg->global.rlimit_files;
+        if (limit.rlim_max < limit.rlim_cur)
+            limit.rlim_max = limit.rlim_cur;
+    } else {
+        rlim_t needed = 256; /* ours, and three for each process: channel, log pipe, pidfd; some for a roll */
+        for (size_t i = 0; i < cfg->group_count; i++)
+            needed += 16 + (rlim_t)cfg->groups[i]->processes * 8;
+        if (needed > limit.rlim_cur)
+            limit.rlim_cur = needed < limit.rlim_max ? needed : limit.rlim_max;
+    }
+    if (setrlimit(RLIMIT_NOFILE, &limit) < 0)
+        return err_errno(e, "cannot set rlimit-files to %lld", (long long)limit.rlim_cur);
+    return 0;
+}
+
+static void note_reload_failure(struct pm *pm, const char *name)
+{
+    size_t used = strlen(pm->reload_failures);
+    snprintf(pm->reload_failures + used, sizeof pm->reload_failures - used, " %s", name);
+}
+
+static void reload_group(struct pm *pm, const struct cfg_group *cfg)
+{
+    struct err e;
+    struct log_subject subject = {cfg->name, 0};
+    struct pm_group *g = find_group(pm, cfg->name);
+    if (!g) {
+        if (add_group(pm, cfg, &e) < 0) {
+            log_write(LOG_LEVEL_ERROR, NULL, "reload: %s", e.text);
+            note_reload_failure(pm, cfg->name);
+        }
+        return;
+    }
+    struct pm_listener *listener = pm_listener_acquire(cfg, &e);
+    if (!listener || pm_group_reload(g, cfg, listener, &e) < 0) {
+        log_write(LOG_LEVEL_ERROR, &subject, "reload failed, nothing changed: %s", e.text);
+        pm_listener_release(&listener);
+        note_reload_failure(pm, cfg->name);
+    }
+}
+
+static void end_missing_groups(struct pm *pm, const struct cfg *cfg)
+{
+    for (size_t i = 0; i < pm->group_count; i++)
+        if (!pm_group_is_ending(pm->groups[i]) && !cfg_find_group(cfg, pm_group_name(pm->groups[i])))
+            pm_group_end(pm->groups[i]);
+}
+
+static int apply_global(const struct cfg *cfg, struct err *e)
+{
+    if (log_open(cfg->global.log, (enum log_level)cfg->global.log_level, e) < 0)
+        return -1;
+    return raise_file_limit(cfg, e);
+}
+
+/* Reads the file anew. Any error in it leaves everything as it is. */
+static void reload(struct pm *pm)
+{
+    struct err e;
+    struct cfg_report report = {0};
+    pm->reload_wanted = false;
+    struct cfg *cfg = cfg_load(pm->config_path, &report);
+    report_to_log(&report);
+    cfg_report_free(&report);
+    if (!cfg) {
+        log_write(LOG_LEVEL_ERROR, NULL, "reload failed: %s has errors; nothing changed", pm->config_path);
+        return;
+    }
+    if (apply_global(cfg, &e) < 0) {
+        log_write(LOG_LEVEL_ERROR, NULL, "reload failed: %s; nothing changed", e.text);
+        cfg_free(cfg);
+        return;
+    }
+    log_write(LOG_LEVEL_NOTICE, NULL, "reloading %s", pm->config_path);
+    for (size_t i = 0; i < cfg->group_count; i++)
+        reload_group(pm, cfg->groups[i]);
+    end_missing_groups(pm, cfg);
+    cfg_free(pm->cfg);
+    pm->cfg = cfg;
+    pm->reloading = true;
+}
+
+static void settle_reload(struct pm *pm)
+{
+    for (size_t i = 0; i < pm->group_count; i++)
+        if (pm_group_is_reloading(pm->groups[i]))
+            return;
+    for (size_t i = 0; i < pm->group_count; i++)
+        if (pm_group_collect_reload(pm->groups[i]) == PM_RELOAD_FAILED)
+            note_reload_failure(pm, pm_group_name(pm->groups[i]));
+    if (pm->reloading && pm->reload_failures[0] != '\0')
+        log_write(LOG_LEVEL_ERROR, NULL, "reload failed for:%s", pm->reload_failures);
+    else if (pm->reloading)
+        log_write(LOG_LEVEL_NOTICE, NULL, "reload finished");
+    pm->reloading = false;
+    pm->reload_failures[0] = '\0';
+}
+
+/* ---- stopping ---- */
+
+static void begin_stop(struct pm *pm)
+{
+    if (pm->phase != PHASE_RUNNING)
+        return;
+    pm->phase = PHASE_STOPPING;
+    log_write(LOG_LEVEL_NOTICE, NULL, "stopping: finishing requests");
+    for (size_t i = 0; i < pm->group_count; i++)
+        if (!pm_group_is_ending(pm->groups[i]))
+            pm_group_end(pm->groups[i]);
+}
+
+static void stop_now(struct pm *pm)
+{
+    begin_stop(pm);
+    log_write(LOG_LEVEL_NOTICE, NULL, "stopping now");
+    for (size_t i = 0; i < pm->group_count; i++)
+        pm_group_kill(pm->groups[i]);
+}
+
+static void on_farewell_over(uv_timer_t *timer)
+{
+    struct pm *pm = timer->data;
+    if (pm->responder)
+        pm_responder_kill(pm->responder);
+}
+
+static void settle_stop(struct pm *pm)
+{
+    if (pm->phase == PHASE_STOPPING && pm->group_count == 0) {
+        pm->phase = PHASE_FAREWELL;
+        if (pm->responder)
+            pm_responder_finish(pm->responder);
+        uv_timer_start(&pm->timer, on_farewell_over, FAREWELL_MS, 0);
+    }
+    if (pm->phase == PHASE_FAREWELL && !pm->responder) {
+        pm->phase = PHASE_DONE;
+        uv_stop(&pm->loop);
+    }
+}
+
+/* ---- signals ---- */
+
+static void ask_reload(struct pm *pm)
+{
+    if (pm->phase == PHASE_RUNNING)
+        pm->reload_wanted = true;
+}
+
+static void ask_reopen(struct pm *pm)
+{
+    (void)pm;
+    struct err e;
+    if (log_reopen(&e) < 0)
+        log_write(LOG_LEVEL_ERROR, NULL, "%s", e.text);
+    else
+        log_write(LOG_LEVEL_NOTICE, NULL, "log reopened");
+}
+
+static void ask_graceful(struct pm *pm)
+{
+    begin_stop(pm);
+}
+
+static void ask_stop(struct pm *pm)
+{
+    if (pm->phase == PHASE_RUNNING)
+        begin_stop(pm);
+    else
+        stop_now(pm);
+}
+
+static void reap(struct pm *pm)
+{
+    (void)pm;
+    pm_child_reap_all();
+}
+
+static const struct signal_row signal_rows[] = {
+    {SIGHUP, ask_reload},  {SIGUSR2, ask_reload}, {SIGUSR1, ask_reopen}, {SIGQUIT, ask_graceful},
+    {SIGTERM, ask_stop},   {SIGINT, stop_now},    {SIGCHLD, reap},
+};
+
+static void on_signal(uv_signal_t *watch, int number)
+{
+    for (size_t i = 0; i < sizeof signal_rows / sizeof signal_rows[0]; i++)
+        if (signal_rows[i].number == number)
+            signal_rows[i].act(watch->data);
+}
+
+/* ---- settling ---- */
+
+static void announce(struct pm *pm)
+{
+    size_t serving_count = 0;
+    for (size_t i = 0; i < pm->group_count; i++) {
+        bool serving;
+        if (!pm_group_is_decided(pm->groups[i], &serving))
+            return;
+        serving_count += serving;
+    }
+    pm->announced = true;
+    log_write(LOG_LEVEL_NOTICE, NULL, "pyfpm %s ready: %zu of %zu groups serving", PYFPM_VERSION, serving_count,
+              pm->group_count);
+}
+
+static bool settle_dirty_groups(struct pm *pm)
+{
+    bool any = false;
+    for (size_t i = 0; i < pm->group_count; i++)
+        if (pm_group_is_dirty(pm->groups[i])) {
+            any = true;
+            pm_group_settle(pm->groups[i]);
+        }
+    return any;
+}
+
+static void on_settle(uv_prepare_t *watch)
+{
+    struct pm *pm = watch->data;
+    settle_responder(pm);
+    if (pm->reload_wanted)
+        reload(pm);
+    while (settle_dirty_groups(pm))
+        ;
+    forget_gone_groups(pm);
+    settle_reload(pm);
+    if (!pm->announced && pm->phase == PHASE_RUNNING)
+        announce(pm);
+    settle_stop(pm);
+}
+
+/* ---- the beginning and the end ---- */
+
+static int start_watching(struct pm *pm, struct err *e)
+{
+    int failure = uv_loop_init(&pm->loop);
+    if (failure < 0)
+        return err_set(e, "event loop: %s", uv_strerror(failure));
+    uv_prepare_init(&pm->loop, &pm->settle);
+    pm->settle.data = pm;
+    uv_prepare_start(&pm->settle, on_settle);
+    uv_timer_init(&pm->loop, &pm->timer);
+    pm->timer.data = pm;
+    for (size_t i = 0; i < sizeof signal_rows / sizeof signal_rows[0]; i++) {
+        uv_signal_t *watch = &pm->signals[pm->signal_count++];
+        uv_signal_init(&pm->loop, watch);
+        watch->data = pm;
+        failure = uv_signal_start(watch, on_signal, signal_rows[i].number);
+        if (failure < 0)
+            return err_set(e, "signal %d: %s", signal_rows[i].number, uv_strerror(failure));
+    }
+    return 0;
+}
+
+static int open_groups(struct pm *pm)
+{
+    int result = 0;
+    struct err e;
+    for (size_t i = 0; i < pm->cfg->group_count; i++)
+        if (add_group(pm, pm->cfg->groups[i], &e) < 0) {
+            log_write(LOG_LEVEL_ERROR, NULL, "%s", e.text);
+            result = -1;
+        }
+    return result;
+}
+
+static int write_pid_file(struct pm *pm, struct err *e)
+{
+    const char *path = pm->cfg->global.pid_file;
+    if (!path)
+        return 0;
+    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0644);
+    if (fd < 0)
+        return err_errno(e, "cannot write the pid file %s", path);
+    int printed = dprintf(fd, "%d\n", (int)getpid());
+    close(fd);
+    pm->pid_file = strdup(path);
+    return printed > 0 && pm->pid_file ? 0 : err_set(e, "cannot write the pid file %s", path);
+}
+
+/* Workers are forked by templates and become our own children: prctl(2), PR_SET_CHILD_SUBREAPER. */
+static int become_reaper(struct err *e)
+{
+    if (prctl(PR_SET_CHILD_SUBREAPER, 1) < 0)
+        return err_errno(e, "prctl PR_SET_CHILD_SUBREAPER");
+    return 0;
+}
+
+static void discard_groups(struct pm *pm)
+{
+    for (size_t i = 0; i < pm->group_count; i++)
+        pm_group_free(pm->groups[i]);
+    pm->group_count = 0;
+    free(pm->groups);
+    pm->groups = NULL;
+}
+
+static void close_handle(uv_handle_t *handle, void *unused)
+{
+    (void)unused;
+    if (!uv_is_closing(handle))
+        uv_close(handle, NULL);
+}
+
+static void stop_watching(struct pm *pm)
+{
+    pm_output_close_all();
+    uv_walk(&pm->loop, close_handle, NULL);
+    uv_run(&pm->loop, UV_RUN_DEFAULT);
+    uv_loop_close(&pm->loop);
+}
+
+static int boot(struct pm *pm, struct err *e)
+{
+    srandom((unsigned)(time(NULL) ^ getpid()));
+    if (apply_global(pm->cfg, e) < 0 || become_reaper(e) < 0)
+        return -1;
+    signal(SIGPIPE, SIG_IGN);
+    if (start_watching(pm, e) < 0)
+        return -1;
+    if (open_groups(pm) < 0)
+        return err_set(e, "not every group has its socket");
+    if (write_pid_file(pm, e) < 0)
+        return -1;
+    start_responder(pm);
+    log_write(LOG_LEVEL_NOTICE, NULL, "pyfpm %s started, pid %d, %zu groups", PYFPM_VERSION, (int)getpid(),
+              pm->group_count);
+    return 0;
+}
+
+int pm_run(const char *config_path, struct cfg *cfg)
+{
+    struct err e;
+    struct pm pm = {.config_path = config_path, .cfg = cfg};
+    int result = EXIT_FAILED;
+    if (boot(&pm, &e) == 0) {
+        uv_run(&pm.loop, UV_RUN_DEFAULT);
+        log_write(LOG_LEVEL_NOTICE, NULL, "stopped");
+        result = EXIT_SUCCESS;
+    } else {
+        log_write(LOG_LEVEL_ALERT, NULL, "cannot start: %s", e.text);
+    }
+    discard_groups(&pm);
+    if (pm.pid_file)
+        unlink(pm.pid_file);
+    free(pm.pid_file);
+    if (pm.signal_count > 0)
+        stop_watching(&pm);
+    cfg_free(pm.cfg);
+    return result;
+}

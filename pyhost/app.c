@@ -1,0 +1,240 @@
+/* Imports the application that a group names.
+ *
+ * A script is run as a module of its own, from its source and without a byte-code file: app.wsgi and app.py
+ * in one folder would share one. Whatever an import raises, SystemExit and KeyboardInterrupt included,
+ * becomes a sentence and its traceback; an import never ends the process. The script's folder is not put on
+ * sys.path (mod_wsgi does not either). Runs on the main thread, with the GIL. */
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+
+#include "base/err.h"
+#include "config/config.h"
+#include "pyhost/host.h"
+
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+
+#define APP_NAME_MAX 512
+
+/* The sentence first, then the traceback; together they fit a message on the wire. Always NULL. */
+static PyObject *fail_with_traceback(struct err *e, const char *deed, const char *what, const char *hint)
+{
+    char summary[1024], traceback[12000];
+    bool is_exit = PyErr_ExceptionMatches(PyExc_SystemExit);
+    host_pyerr_summarize(summary, sizeof summary);
+    host_pyerr_format(traceback, sizeof traceback);
+    err_set(e, "cannot %s %.1024s: %s%s%s\n%s", deed, what, is_exit ? "it tried to end the process, " : "",
+            summary, hint, traceback);
+    return NULL;
+}
+
+/* Follows a dotted name from object. New reference; NULL with an exception. */
+static PyObject *follow_name(PyObject *object, const char *dotted)
+{
+    Py_INCREF(object);
+    while (object && *dotted) {
+        char part[APP_NAME_MAX];
+        size_t size = strcspn(dotted, ".");
+        snprintf(part, sizeof part, "%.*s", (int)size, dotted);
+        dotted += size + (dotted[size] == '.');
+        PyObject *next = PyObject_GetAttrString(object, part);
+        Py_DECREF(object);
+        object = next;
+    }
+    return object;
+}
+
+/* Takes the reference. Returns it when it can be called, else NULL with *e. */
+static PyObject *require_callable(PyObject *application, const char *name, const char *where, struct err *e)
+{
+    if (PyCallable_Check(application))
+        return application;
+    err_set(e, "%s of %s cannot be called: it is an object of type %s, not a WSGI application", name, where,
+            Py_TYPE(application)->tp_name);
+    Py_DECREF(application);
+    return NULL;
+}
+
+/* Looks the name up and checks it. */
+static PyObject *find_callable(PyObject *module, const char *name, const char *where, struct err *e)
+{
+    PyObject *application = follow_name(module, name);
+    if (application)
+        return require_callable(application, name, where, e);
+    if (!PyErr_ExceptionMatches(PyExc_AttributeError))
+        return fail_with_traceback(e, "look up the application in", where, "");
+    PyErr_Clear();
+    err_set(e, "%s has no \"%s\"", where, name);
+    return NULL;
+}
+
+/* The name of a script's module: the file's name without its ending, anything unfit for a name replaced.
+ * Always the same for one script, so that what an application pickles can be loaded by its siblings. */
+static void script_module_name(const char *script, char name[APP_NAME_MAX])
+{
+    const char *slash = strrchr(script, '/');
+    const char *base = slash ? slash + 1 : script;
+    const char *dot = strrchr(base, '.');
+    int size = dot && dot > base ? (int)(dot - base) : (int)strlen(base);
+    snprintf(name, APP_NAME_MAX, "_pyfpm_script_%.*s", size, base);
+    for (char *c = name; *c; c++)
+        if (!((*c >= 'a' && *c <= 'z') || (*c >= 'A' && *c <= 'Z') || (*c >= '0' && *c <= '9')))
+            *c = '_';
+}
+
+/* Reads and compiles through importlib's loader, which honours the source's encoding. New references;
+ * -1 with an exception. */
+static int compile_script(PyObject *path, const char *name, PyObject **loader, PyObject **code)
+{
+    PyObject *machinery = PyImport_ImportModule("importlib.machinery");
+    PyObject *source = NULL;
+    *loader = machinery ? PyObject_CallMethod(machinery, "SourceFileLoader", "sO", name, path) : NULL;
+    if (*loader)
+        source = PyObject_CallMethod(*loader, "get_data", "O", path);
+    *code = source ? PyObject_CallMethod(*loader, "source_to_code", "OO", source, path) : NULL;
+    Py_XDECREF(source);
+    Py_XDECREF(machinery);
+    if (*code)
+        return 0;
+    Py_CLEAR(*loader);
+    return -1;
+}
+
+/* A module with the names that an imported one has, known to sys.modules. New reference. */
+static PyObject *create_module(const char *name, PyObject *path, PyObject *loader)
+{
+    PyObject *module = PyImport_AddModule(name); /* borrowed */
+    if (!module)
+        return NULL;
+    Py_INCREF(module);
+    PyObject *names = PyModule_GetDict(module); /* borrowed */
+    if (PyDict_SetItemString(names, "__builtins__", PyEval_GetBuiltins()) < 0 ||
+        PyDict_SetItemString(names, "__file__", path) < 0 ||
+        PyDict_SetItemString(names, "__loader__", loader) < 0)
+        Py_CLEAR(module);
+    return module;
+}
+
+static void forget_module(const char *name)
+{
+    PyObject *modules = PyImport_GetModuleDict(); /* borrowed */
+    PyObject *type, *value, *trace;
+    PyErr_Fetch(&type, &value, &trace);
+    if (PyDict_DelItemString(modules, name) < 0)
+        PyErr_Clear();
+    PyErr_Restore(type, value, trace);
+}
+
+/* New reference to the script's module, or NULL with an exception. */
+static PyObject *run_script(const char *script)
+{
+    char name[APP_NAME_MAX];
+    PyObject *loader = NULL, *code = NULL, *module = NULL, *result = NULL;
+    PyObject *path = PyUnicode_DecodeFSDefault(script);
+    script_module_name(script, name);
+    if (!path || compile_script(path, name, &loader, &code) < 0)
+        goto out;
+    module = create_module(name, path, loader);
+    if (module)
+        result = PyEval_EvalCode(code, PyModule_GetDict(module), PyModule_GetDict(module));
+    if (!result) {
+        forget_module(name);
+        Py_CLEAR(module);
+    }
+out:
+    Py_XDECREF(result);
+    Py_XDECREF(code);
+    Py_XDECREF(loader);
+    Py_XDECREF(path);
+    return module;
+}
+
+static PyObject *load_script(const struct cfg_group *group, struct err *e)
+{
+    const char *callable = group->callable ? group->callable : "application";
+    char where[APP_NAME_MAX + 16];
+    snprintf(where, sizeof where, "script %s", group->script);
+    PyObject *module = run_script(group->script);
+    if (!module)
+        return fail_with_traceback(e, "run", where, "");
+    PyObject *application = find_callable(module, callable, where, e);
+    Py_DECREF(module);
+    return application;
+}
+
+/* "package.module:name" taken apart; a factory's name loses its parentheses. */
+struct app_name {
+    char module[APP_NAME_MAX];
+    char attribute[APP_NAME_MAX];
+    bool is_factory;
+};
+
+static int parse_app_name(const char *text, struct app_name *name, struct err *e)
+{
+    const char *colon = strchr(text, ':');
+    size_t attribute_size = colon ? strlen(colon + 1) : 0;
+    if (!colon || colon == text || attribute_size == 0 || strlen(text) >= APP_NAME_MAX)
+        return err_set(e, "application %.200s is not \"package.module:callable\"", text);
+    name->is_factory = attribute_size > 2 && strcmp(colon + 1 + attribute_size - 2, "()") == 0;
+    snprintf(name->module, sizeof name->module, "%.*s", (int)(colon - text), text);
+    snprintf(name->attribute, sizeof name->attribute, "%.*s",
+             (int)(attribute_size - (name->is_factory ? 2 : 0)), colon + 1);
+    return 0;
+}
+
+/* True when the current exception says that the module itself, or a package it is in, is on no folder of
+ * sys.path; a module missing inside of it is another matter. Keeps the exception. */
+static bool is_module_itself_missing(const char *module)
+{
+    if (!PyErr_ExceptionMatches(PyExc_ModuleNotFoundError))
+        return false;
+    PyObject *type, *value, *trace;
+    PyErr_Fetch(&type, &value, &trace);
+    PyErr_NormalizeException(&type, &value, &trace);
+    PyObject *missing = value ? PyObject_GetAttrString(value, "name") : NULL;
+    const char *name = missing && PyUnicode_Check(missing) ? PyUnicode_AsUTF8(missing) : NULL;
+    size_t size = name ? strlen(name) : 0;
+    bool is_it = name && strncmp(module, name, size) == 0 && (module[size] == '\0' || module[size] == '.');
+    Py_XDECREF(missing);
+    PyErr_Clear();
+    PyErr_Restore(type, value, trace);
+    return is_it;
+}
+
+static PyObject *call_factory(PyObject *factory, const char *text, struct err *e)
+{
+    PyObject *application = PyObject_CallObject(factory, NULL);
+    Py_DECREF(factory);
+    if (!application)
+        return fail_with_traceback(e, "get an application from the factory", text, "");
+    return require_callable(application, "the result", text, e);
+}
+
+static PyObject *load_from_module(const struct cfg_group *group, struct err *e)
+{
+    struct app_name name;
+    char where[APP_NAME_MAX + 16];
+    if (parse_app_name(group->application, &name, e) < 0)
+        return NULL;
+    PyObject *module = PyImport_ImportModule(name.module);
+    if (!module)
+        return fail_with_traceback(e, "import", group->application,
+                                   is_module_itself_missing(name.module)
+                                       ? " (the folder that holds it is neither in python-path nor chdir)"
+                                       : "");
+    snprintf(where, sizeof where, "module %s", name.module);
+    PyObject *found = find_callable(module, name.attribute, where, e);
+    Py_DECREF(module);
+    return found && name.is_factory ? call_factory(found, group->application, e) : found;
+}
+
+PyObject *host_app_load(const struct cfg_group *group, struct err *e)
+{
+    if (group->script)
+        return load_script(group, e);
+    if (group->application)
+        return load_from_module(group, e);
+    err_set(e, "the group names no script and no application");
+    return NULL;
+}

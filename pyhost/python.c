@@ -1,0 +1,269 @@
+/* Starts the interpreter; the only file that knows PyConfig.
+ *
+ * Starts from the isolated configuration, so PYTHON* variables and the user's site folder have no say, in
+ * UTF-8 mode. A venv is named through program_name and never through home, which would turn the search for
+ * pyvenv.cfg off. Before that it looks at the folders itself, because CPython does not: a venv of another X.Y
+ * starts without its site-packages, and a missing standard library is "No module named 'encodings'" whatever
+ * the cause. Runs once per host, on the only thread. */
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+
+#include "pyhost/python.h"
+
+#include "base/err.h"
+#include "base/log.h"
+#include "config/config.h"
+#include "config/venv.h"
+#include "pyhost/host.h"
+
+#include <dlfcn.h>
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+/* Joins into path; what does not fit is a path that does not exist anyway. */
+static const char *join(char path[4096], const char *folder, const char *name)
+{
+    int size = snprintf(path, 4096, "%s/%s", folder, name);
+    return size > 0 && size < 4096 ? path : "";
+}
+
+/* The file that shows a standard library is there: its own copy, or the zip of an embeddable build. */
+static bool has_standard_library(const char *prefix)
+{
+    static const char *const landmarks[] = {
+        "lib/python" HOST_PYTHON_VERSION "/encodings/__init__.py",
+        "lib64/python" HOST_PYTHON_VERSION "/encodings/__init__.py",
+    };
+    char path[4096];
+    for (size_t i = 0; i < sizeof landmarks / sizeof landmarks[0]; i++)
+        if (access(join(path, prefix, landmarks[i]), R_OK) == 0)
+            return true;
+    char zip[64];
+    snprintf(zip, sizeof zip, "lib/python%d%d.zip", PY_MAJOR_VERSION, PY_MINOR_VERSION);
+    return access(join(path, prefix, zip), R_OK) == 0;
+}
+
+/* Why a prefix has no standard library for us; *e gets the sentence. Always -1. */
+static int explain_prefix(const char *home, struct err *e)
+{
+    char path[4096], folder[4096];
+    if (access(join(path, home, "encodings"), F_OK) == 0)
+        return err_set(e, "python-home %s is the library folder of a Python; give the folder above its lib",
+                       home);
+    if (access(join(path, home, "../pyvenv.cfg"), F_OK) == 0)
+        return err_set(
+            e, "python-home %s is a folder inside a virtual environment; give the environment's own", home);
+    if (access(join(path, home, "lib/python" HOST_PYTHON_VERSION), F_OK) < 0 && errno != EACCES)
+        return err_set(e,
+                       "python-home %s is not an environment of Python %s: it has neither pyvenv.cfg nor "
+                       "lib/python%s",
+                       home, HOST_PYTHON_VERSION, HOST_PYTHON_VERSION);
+    if (venv_overlay_folder(path, HOST_PYTHON_VERSION, folder, e) < 0)
+        return err_prefix(e, "python-home %s", home);
+    return err_set(e, "python-home %s holds no whole Python: uid %u can read no encodings package in %s",
+                   home, (unsigned)geteuid(), path);
+}
+
+/* The folder above pyvenv.cfg's home (a bin folder); false when it names none. */
+static bool base_prefix_of(const struct venv *v, char prefix[4096])
+{
+    snprintf(prefix, 4096, "%s", v->home);
+    size_t size = strlen(prefix);
+    while (size > 1 && prefix[size - 1] == '/')
+        prefix[--size] = '\0';
+    char *slash = strrchr(prefix, '/');
+    if (!slash)
+        return false;
+    slash[slash == prefix ? 1 : 0] = '\0';
+    return true;
+}
+
+/* A venv whose base has moved or cannot be read: CPython then falls back to the installation it was built
+ * for, which mostly works. So this is a warning, or the reason when the start fails after all. */
+static void diagnose_base(const char *home, const struct venv *v, struct err *diagnosis)
+{
+    char prefix[4096];
+    diagnosis->text[0] = '\0';
+    if (!v->is_venv || !base_prefix_of(v, prefix) || has_standard_library(prefix))
+        return;
+    err_set(diagnosis,
+            "python-home %s was made from the Python in %s, but uid %u finds no Python %s there: it has been "
+            "moved, removed or made unreadable; make the environment anew",
+            home, v->home, (unsigned)geteuid(), HOST_PYTHON_VERSION);
+}
+
+static int compare_version(const char *key, const char *folder, const struct venv *v, struct err *e)
+{
+    if (v->version[0] == '\0' || strcmp(v->version, HOST_PYTHON_VERSION) == 0)
+        return 0;
+    return err_set(e, "%s %s belongs to Python %s (so says %s), but this host runs Python %s", key, folder,
+                   v->version, v->source, HOST_PYTHON_VERSION);
+}
+
+static int check_home(const char *home, struct venv *v, struct err *e)
+{
+    if (venv_inspect(home, v, e) < 0)
+        return err_prefix(e, "python-home %s", home);
+    if (compare_version("python-home", home, v, e) < 0)
+        return -1;
+    return v->is_venv || has_standard_library(home) ? 0 : explain_prefix(home, e);
+}
+
+/* Entries that are bad in other ways are the overlay's to report, all at once. */
+static int check_path_entry(const char *entry, struct err *e)
+{
+    struct venv v;
+    struct err ignored;
+    char root[4096];
+    if (!venv_root_of(entry, root))
+        snprintf(root, sizeof root, "%s", entry);
+    if (venv_inspect(root, &v, &ignored) < 0 || !v.is_venv)
+        return 0;
+    return compare_version("python-path", entry, &v, e);
+}
+
+/* The reason that CPython gives, followed by what the file system shows. Always -1. */
+static int explain_status(PyStatus status, const struct err *diagnosis, struct err *e)
+{
+    char cause[2048] = "";
+    if (PyStatus_IsExit(status)) {
+        err_set(e, "Python %s would not start: it asked to exit with status %d", HOST_PYTHON_VERSION,
+                status.exitcode);
+    } else {
+        if (PyGILState_GetThisThreadState() && PyErr_Occurred())
+            host_pyerr_summarize(cause, sizeof cause);
+        err_set(e, "Python %s would not start: %s%s%s%s%s", HOST_PYTHON_VERSION,
+                status.func ? status.func : "", status.func ? ": " : "",
+                status.err_msg ? status.err_msg : "no reason given", cause[0] ? "; " : "", cause);
+    }
+    size_t used = strlen(e->text);
+    if (diagnosis->text[0])
+        snprintf(e->text + used, sizeof e->text - used, "\n%s", diagnosis->text);
+    return -1;
+}
+
+/* What sys.executable will be, and with it where CPython looks for pyvenv.cfg and for its library. */
+static void choose_program(const char *home, const struct venv *v, char program[4096])
+{
+    static const char *const names[] = {"bin/python" HOST_PYTHON_VERSION, "bin/python3", "bin/python"};
+    snprintf(program, 4096, "%s", HOST_PYTHON_EXECUTABLE);
+    if (home && v->is_venv) {
+        join(program, home, "bin/python");
+        return;
+    }
+    for (size_t i = 0; home && i < sizeof names / sizeof names[0]; i++)
+        if (access(join(program, home, names[i]), X_OK) == 0)
+            return;
+}
+
+static PyStatus preinitialize(const struct cfg_group *group)
+{
+    PyPreConfig config;
+    PyPreConfig_InitIsolatedConfig(&config);
+    config.utf8_mode = 1;
+    config.configure_locale = 1; /* LC_CTYPE for C libraries; Python itself speaks UTF-8 whatever it is */
+    config.dev_mode = group->python_dev_mode;
+    return Py_PreInitialize(&config);
+}
+
+static PyStatus add_warning_options(PyConfig *config, const struct cfg_list *options)
+{
+    PyStatus status = PyStatus_Ok();
+    for (size_t i = 0; i < options->count && !PyStatus_Exception(status); i++) {
+        wchar_t *option = Py_DecodeLocale(options->items[i], NULL);
+        status = option ? PyWideStringList_Append(&config->warnoptions, option) : PyStatus_NoMemory();
+        PyMem_RawFree(option);
+    }
+    return status;
+}
+
+/* Environment-independent start. install_signal_handlers stays 0: SIGINT and SIGPIPE are the host's business.
+ */
+static PyStatus initialize(const struct cfg_group *group, const struct venv *v)
+{
+    char *arguments[] = {(char *)"pyfpm"};
+    char program[4096];
+    PyConfig config;
+    PyConfig_InitIsolatedConfig(&config);
+    config.parse_argv = 0;
+    config.user_site_directory = 0;
+    config.install_signal_handlers = 0;
+    config.optimization_level = (int)group->python_optimize;
+    config.dev_mode = group->python_dev_mode;
+
+    choose_program(group->python_home, v, program);
+    PyStatus status = PyConfig_SetBytesString(&config, &config.program_name, program);
+    if (!PyStatus_Exception(status) && group->python_home && !v->is_venv)
+        status = PyConfig_SetBytesString(&config, &config.home, group->python_home);
+    if (!PyStatus_Exception(status))
+        status = PyConfig_SetBytesArgv(&config, 1, arguments);
+    if (!PyStatus_Exception(status))
+        status = add_warning_options(&config, &group->python_warnings);
+    if (!PyStatus_Exception(status))
+        status = Py_InitializeFromConfig(&config);
+    PyConfig_Clear(&config);
+    return status;
+}
+
+/* Output goes to pipes; without this a print() would wait for 8 KiB more of it. A line at a time costs what
+ * a terminal costs, and only those who print. */
+static int make_line_buffered(const char *name, struct err *e)
+{
+    PyObject *stream = PySys_GetObject(name); /* borrowed */
+    PyObject *reconfigure = stream ? PyObject_GetAttrString(stream, "reconfigure") : NULL;
+    PyObject *none = PyTuple_New(0);
+    PyObject *options = Py_BuildValue("{s:O}", "line_buffering", Py_True);
+    PyObject *done = reconfigure && none && options ? PyObject_Call(reconfigure, none, options) : NULL;
+    Py_XDECREF(options);
+    Py_XDECREF(none);
+    Py_XDECREF(reconfigure);
+    if (done) {
+        Py_DECREF(done);
+        return 0;
+    }
+    char text[1024];
+    host_pyerr_format(text, sizeof text);
+    return err_set(e, "sys.%s cannot be made line-buffered: %s", name, text);
+}
+
+int host_python_start(const struct cfg_group *group, struct err *e)
+{
+    struct venv v = {.is_venv = false};
+    struct err diagnosis = {.text = ""};
+    if (group->python_home && check_home(group->python_home, &v, e) < 0)
+        return -1;
+    for (size_t i = 0; i < group->python_path.count; i++)
+        if (check_path_entry(group->python_path.items[i], e) < 0)
+            return -1;
+    if (group->python_home)
+        diagnose_base(group->python_home, &v, &diagnosis);
+
+    PyStatus status = preinitialize(group);
+    if (!PyStatus_Exception(status))
+        status = initialize(group, &v);
+    if (PyStatus_Exception(status))
+        return explain_status(status, &diagnosis, e);
+    if (diagnosis.text[0])
+        log_write(LOG_LEVEL_WARNING, NULL, "%s", diagnosis.text);
+    return make_line_buffered("stdout", e) < 0 ? -1 : make_line_buffered("stderr", e);
+}
+
+int host_python_describe(void)
+{
+    const char *flags = "-";
+#if defined(Py_GIL_DISABLED) && defined(Py_DEBUG)
+    flags = "td";
+#elif defined(Py_GIL_DISABLED)
+    flags = "t";
+#elif defined(Py_DEBUG)
+    flags = "d";
+#endif
+    Dl_info library;
+    if (dladdr((const void *)&Py_GetVersion, &library) == 0 || !library.dli_fname)
+        library.dli_fname = "-";
+    return printf("%s %s %s\n", HOST_PYTHON_VERSION, library.dli_fname, flags) > 0 && fflush(stdout) == 0
+               ? 0
+               : -1;
+}

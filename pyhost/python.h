@@ -1,0 +1,16 @@
+/* The interpreter: checked against the environment, then started. */
+#ifndef PYHOST_PYTHON_H
+#define PYHOST_PYTHON_H
+
+struct cfg_group;
+struct err;
+
+/* Refuses environments of another Python, then starts the interpreter on the group's baseline. On return the
+ * calling thread holds the GIL. 0, or -1 with *e: a sentence that says what is wrong with which folder. */
+int host_python_start(const struct cfg_group *group, struct err *e);
+
+/* Prints "X.Y LIBRARY FLAGS": what this program embeds; FLAGS are the ABI's letters, or "-". For `pyfpm
+ * pythons`. */
+int host_python_describe(void);
+
+#endif

@@ -1,0 +1,7 @@
+"""Cannot be imported."""
+
+import no_such_module_anywhere
+
+
+def application(environ, start_response):
+    return no_such_module_anywhere

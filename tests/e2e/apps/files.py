@@ -1,0 +1,58 @@
+"""Returns files through wsgi.file_wrapper, in the ways that the path names. $FILE is what it sends."""
+
+import os
+
+FILE = os.environ['FILE']
+BYTES = [('Content-Type', 'application/octet-stream')]
+
+
+class NotAFile:
+    """Has read() but no descriptor."""
+
+    def __init__(self, f):
+        self.f = f
+
+    def read(self, size):
+        return self.f.read(size)
+
+    def close(self):
+        self.f.close()
+        print('closed the reader', flush=True)
+
+
+def whole(wrapper, start_response):
+    start_response('200 OK', BYTES)
+    return wrapper(open(FILE, 'rb'))
+
+
+def with_length(wrapper, start_response):
+    start_response('200 OK', BYTES + [('Content-Length', str(os.path.getsize(FILE)))])
+    return wrapper(open(FILE, 'rb'), 65536)
+
+
+def from_the_middle(wrapper, start_response):
+    f = open(FILE, 'rb')
+    f.seek(1000)
+    start_response('200 OK', BYTES)
+    return wrapper(f)
+
+
+def a_part(wrapper, start_response):
+    f = open(FILE, 'rb')
+    f.seek(10)
+    start_response('206 Partial Content', BYTES + [('Content-Length', '100'), ('Content-Range', 'bytes 10-109/*')])
+    return wrapper(f)
+
+
+def not_a_file(wrapper, start_response):
+    start_response('200 OK', BYTES)
+    return wrapper(NotAFile(open(FILE, 'rb')), 1000)
+
+
+def wrapped_again(wrapper, start_response):
+    start_response('200 OK', BYTES)
+    return (piece.upper() for piece in wrapper(open(FILE, 'rb'), 4096))
+
+
+def application(environ, start_response):
+    return globals()[environ['PATH_INFO'].strip('/')](environ['wsgi.file_wrapper'], start_response)

@@ -1,0 +1,6 @@
+"""The smallest application that is right."""
+
+
+def application(environ, start_response):
+    start_response('200 OK', [('Content-Type', 'text/plain'), ('Content-Length', '6')])
+    return [b'hello\n']
