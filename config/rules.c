@@ -67,7 +67,7 @@ int cfg_rule_application(const char *text, struct err *e)
         return err_set(
             e, "\"%.120s\" names no callable; write package.module:callable or package.module:factory()",
             text);
-    if (dotted_length(text) != (size_t)(colon - text))
+    if (colon == text || dotted_length(text) != (size_t)(colon - text))
         return err_set(e, "\"%.120s\" does not start with the name of a module (package.module:callable)",
                        text);
     size_t length = dotted_length(colon + 1);

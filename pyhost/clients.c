@@ -2,7 +2,6 @@
  *
  * The list is turned into 16-byte IPv6 prefixes once, IPv4 as ::ffff:0:0/96, so that one comparison serves
  * both families. Does no name lookup. Read-only after host_clients_new(); any thread. */
-#define _GNU_SOURCE
 #include "pyhost/clients.h"
 
 #include "base/err.h"

@@ -4,7 +4,6 @@
  * compare-and-swap. The number goes into the epoll data, so every parking has events of its own: an event
  * of an earlier one, or of an earlier connection in the same entry, does not match and is dropped. The lock
  * is for the list of free entries only. Does no system call. Any thread. */
-#define _GNU_SOURCE
 #include "pyhost/conns.h"
 
 #include <pthread.h>

@@ -5,7 +5,6 @@
  * keeps. A connection is taken out of the epoll sets before it is closed or passed on, because its open file
  * may live on in another process and the kernel would go on reporting it here. Runs on worker threads and
  * on the watch thread, never with the GIL. */
-#define _GNU_SOURCE
 #include "pyhost/intake.h"
 
 #include "base/clock.h"

@@ -100,7 +100,7 @@ static int resolve_entries(const struct cfg_list *entries, PyObject *folders, st
         char folder[4096];
         struct err one;
         if (venv_overlay_folder(entries->items[i], HOST_PYTHON_VERSION, folder, &one) < 0) {
-            err_prefix(&one, "python-path %s", entries->items[i]);
+            err_prefix(&one, "python-path");
             append_sentence(e, &one);
             result = -1;
         } else if (append_path(folders, folder) < 0) {

@@ -61,7 +61,7 @@ static int explain_prefix(const char *home, struct err *e)
                        "lib/python%s",
                        home, HOST_PYTHON_VERSION, HOST_PYTHON_VERSION);
     if (venv_overlay_folder(path, HOST_PYTHON_VERSION, folder, e) < 0)
-        return err_prefix(e, "python-home %s", home);
+        return err_prefix(e, "python-home");
     return err_set(e, "python-home %s holds no whole Python: uid %u can read no encodings package in %s",
                    home, (unsigned)geteuid(), path);
 }
@@ -105,7 +105,7 @@ static int compare_version(const char *key, const char *folder, const struct ven
 static int check_home(const char *home, struct venv *v, struct err *e)
 {
     if (venv_inspect(home, v, e) < 0)
-        return err_prefix(e, "python-home %s", home);
+        return err_prefix(e, "python-home");
     if (compare_version("python-home", home, v, e) < 0)
         return -1;
     return v->is_venv || has_standard_library(home) ? 0 : explain_prefix(home, e);
@@ -165,6 +165,11 @@ static PyStatus preinitialize(const struct cfg_group *group)
     config.utf8_mode = 1;
     config.configure_locale = 1; /* LC_CTYPE for C libraries; Python itself speaks UTF-8 whatever it is */
     config.dev_mode = group->python_dev_mode;
+#if PY_VERSION_HEX < 0x03090000
+    /* 3.8 aborts at the exit of a forked process in development mode: with the debugging allocator, the locks
+     * that fork made anew are freed by another allocator than they came from (CPython 3.8.18). */
+    config.allocator = PYMEM_ALLOCATOR_DEFAULT;
+#endif
     return Py_PreInitialize(&config);
 }
 
@@ -192,6 +197,7 @@ static PyStatus initialize(const struct cfg_group *group, const struct venv *v)
     config.install_signal_handlers = 0;
     config.optimization_level = (int)group->python_optimize;
     config.dev_mode = group->python_dev_mode;
+    config.faulthandler = group->python_dev_mode; /* isolated turns it off, -X dev has it on */
 
     choose_program(group->python_home, v, program);
     PyStatus status = PyConfig_SetBytesString(&config, &config.program_name, program);

@@ -5,7 +5,6 @@
  * drains the worker. It sleeps while the process has an idle thread: it must not sit in the threads' own
  * epoll_wait (a quarter of the requests lost, measured), so it looks into their set only on a tick, without
  * waiting. Never touches Python. */
-#define _GNU_SOURCE
 #include "pyhost/watch.h"
 
 #include "base/clock.h"

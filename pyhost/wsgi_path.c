@@ -1,10 +1,10 @@
 /* Tells the application's own prefix from the path inside it.
  *
  * Web servers fill SCRIPT_NAME for files, and an application is none: nginx's fastcgi_params puts the whole
- * path there and sends no PATH_INFO, many sites send the whole path as both, and lighttpd at "/" adds a slash. The
- * rule: find the request's whole path (DOCUMENT_URI, else REQUEST_URI decoded, as it is or normalized), and
- * choose the reading under which SCRIPT_NAME + PATH_INFO is that path; what fits no reading stays as it was
- * sent. Pure; any thread. */
+ * path there and sends no PATH_INFO, many sites send the whole path as both, and lighttpd at "/" adds a
+ * slash. The rule: find the request's whole path (DOCUMENT_URI, else REQUEST_URI decoded, as it is or
+ * normalized), and choose the reading under which SCRIPT_NAME + PATH_INFO is that path; what fits no reading
+ * stays as it was sent. Pure; any thread. */
 #include "pyhost/wsgi_path.h"
 
 #include <stdbool.h>
@@ -76,8 +76,8 @@ static struct piece decode(struct piece in, char *out)
     return (struct piece){out, size};
 }
 
-/* Merges slashes and resolves "." and "..", as web servers do before they match a path. Writes at most as many
- * bytes as it reads. */
+/* Merges slashes and resolves "." and "..", as web servers do before they match a path. Writes at most as
+ * many bytes as it reads. */
 static struct piece normalize(struct piece in, char *out)
 {
     size_t size = 0, i = 0;

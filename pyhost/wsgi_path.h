@@ -12,8 +12,8 @@ struct host_path {
     char *memory; /* the caller frees it; mostly NULL */
 };
 
-/* Splits the request's path. Each argument is the parameter's value, or NULL when it was not sent; values other
- * than REQUEST_URI have been percent-decoded by the web server. 0, or -1 without memory. */
+/* Splits the request's path. Each argument is the parameter's value, or NULL when it was not sent; values
+ * other than REQUEST_URI have been percent-decoded by the web server. 0, or -1 without memory. */
 int host_path_split(const char *script_name, const char *path_info, const char *document_uri,
                     const char *request_uri, struct host_path *path);
 

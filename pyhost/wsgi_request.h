@@ -13,8 +13,10 @@
 
 struct fcgi_request;
 
-#define HOST_WSGI_INPUT_MAX  16384 /* read ahead for readline() */
-#define HOST_WSGI_GATHER_MAX 16384 /* a body up to this size is copied behind its headers and leaves with them */
+#define HOST_WSGI_INPUT_MAX 16384 /* read ahead for readline() */
+#define HOST_NAMES_MAX      96    /* parameter names known beforehand */
+#define HOST_WSGI_GATHER_MAX                                                                                 \
+    16384 /* a body up to this size is copied behind its headers and leaves with them */
 
 /* Parameters that the environ needs by name; see wsgi_environ.c. */
 enum host_param {
@@ -40,6 +42,8 @@ struct host_wsgi {
     bool is_multiprocess;
     PyTypeObject *start_type, *input_type, *errors_type, *file_type;
     struct host_environ *environ;
+    struct host_wsgi_thread
+        *threads;             /* all that were made; written with the GIL by the thread that makes them */
     atomic_bool warned_bytes; /* a bare bytes result was warned of */
     atomic_bool warned_body;  /* a body where there may be none was warned of */
 };
@@ -53,13 +57,14 @@ struct host_buffer {
 
 /* A serving thread, and the request it serves. Python objects of a request (start_response, wsgi.input)
  * hold a pointer to it and the request's number. An application may keep them for ever and use them from any
- * thread, so whoever comes through such an object passes host_gate_enter(), which compares numbers under the lock.
- * The memory is never freed. */
+ * thread, so whoever comes through such an object passes host_gate_enter(), which compares numbers under the
+ * lock. The memory is never freed. */
 struct host_wsgi_thread {
     struct host_wsgi *wsgi;
+    struct host_wsgi_thread *next;         /* in wsgi->threads */
     PyObject *prototype;                   /* dict that every environ starts as a copy of */
     PyObject *errors;                      /* wsgi.errors, the same for all requests */
-    PyObject *steady_values[HOST_PARAM_COUNT + 64]; /* wsgi_environ.c: what names had as value last */
+    PyObject *last_values[HOST_NAMES_MAX]; /* wsgi_environ.c: what steady names had as value last */
 
     pthread_mutex_t gate;
     uint64_t number; /* under gate: of the current request; 0 between requests */
@@ -88,8 +93,9 @@ struct host_wsgi_thread {
 
 /* ---- wsgi_request.c ---- */
 
-/* Lets one thread at a time at the request that number means. true: inside, with the GIL held; false with ValueError.
- * Inside nothing may be done that could run Python code: no garbage-collected allocation, no release of objects. */
+/* Lets one thread at a time at the request that number means. true: inside, with the GIL held; false with
+ * ValueError. Inside nothing may be done that could run Python code: no garbage-collected allocation, no
+ * release of objects. */
 bool host_gate_enter(struct host_wsgi_thread *t, uint64_t number);
 void host_gate_leave(struct host_wsgi_thread *t);
 
@@ -113,10 +119,9 @@ int host_environ_prepare(struct host_wsgi_thread *t);
 
 /* A request's environ (new reference), and t->params; NULL with an exception. */
 PyObject *host_environ_make(struct host_wsgi_thread *t);
-void host_environ_release(struct host_wsgi_thread *t);
 
-/* Fills t->params without Python, for refusals. */
-void host_environ_note_params(struct host_wsgi_thread *t);
+/* Releases what the thread holds for its environs. */
+void host_environ_release(struct host_wsgi_thread *t);
 
 /* ---- wsgi_response.c ---- */
 
@@ -137,8 +142,8 @@ void host_response_replace(struct host_wsgi_thread *t, const char *status, const
 /* How many of size more body bytes the Content-Length allows. */
 size_t host_response_allow(struct host_wsgi_thread *t, size_t size);
 
-/* Sends what is gathered, then parts (body bytes, counted already), with the GIL given back meanwhile and through
- * the gate. false when the client is gone (t->lost). */
+/* Sends what is gathered, then parts (body bytes, counted already), with the GIL given back meanwhile and
+ * through the gate. false when the client is gone (t->lost). */
 bool host_response_send(struct host_wsgi_thread *t, const struct iovec *parts, size_t part_count, bool flush);
 
 /* Sets the exception that tells the application of a lost client. */
@@ -157,8 +162,8 @@ void host_errors_end_line(PyObject *errors); /* logs a line that has no end yet 
 
 PyTypeObject *host_file_type_new(void);
 
-/* The descriptor, position and size of the plain file inside a file_wrapper. false without an exception when it has
- * to be read instead. */
+/* The descriptor, position and size of the plain file inside a file_wrapper. false without an exception when
+ * it has to be read instead. */
 struct host_file {
     int fd;
     off_t offset;

@@ -23,10 +23,10 @@ IS_ROOT = os.geteuid() == 0
 GROUP_USER = 'nobody'
 WEB_USER = 'www-data'
 
-READY = r'notice: pyfpm \S+ ready'
+READY = r'notice: pyfpm \S+ ready: (?P<serving>\d+) of (?P<all>\d+) groups serving'
 RELOAD_FINISHED = r'notice: reload finished'
 RELOAD_FAILED = r'error: reload failed'
-WORKER_READY = r'notice: \[group (?P<group>\S+) pid (?P<pid>\d+)\] worker ready'
+WORKER_READY = r'debug: \[group (?P<group>\S+) pid (?P<pid>\d+)\] worker ready'
 LINE = re.compile(r'^(?P<time>\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z) (?P<level>[a-z]+): '
                   r'(?P<mark>\[[^\]]*\] )?(?P<text>.*)$')
 
@@ -113,8 +113,9 @@ class Pyfpm:
         new.rename(self.config_file)
 
     def write_groups(self, groups, **more):
-        """groups: name → keys, completed by group()."""
-        self.write({**more, 'groups': {name: self.group(name, **keys) for name, keys in groups.items()}})
+        """groups: name → keys, completed by group(). Which worker is ready is said at the level debug."""
+        self.write({**more, 'global': {'log-level': 'debug', **more.get('global', {})},
+                    'groups': {name: self.group(name, **keys) for name, keys in groups.items()}})
 
     # Running ------------------------------------------------------------------------------------------
 
@@ -157,7 +158,8 @@ class Pyfpm:
                 f'pyfpm exited with {self.process.returncode}:\n{self.log.text()}'
             return self.log.find(READY)
         try:
-            wait_until(ready, 'pyfpm is ready')
+            found, = wait_until(ready, 'pyfpm is ready')
+            assert self.expected or found['serving'] == found['all'], 'a group is not serving'
         except AssertionError as error:
             raise AssertionError(f'{error}; its log:\n{self.log.text()}') from None
         self.note_descriptors()

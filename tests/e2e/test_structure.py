@@ -1,11 +1,13 @@
 """The arrows between the folders, and what the programs are linked with."""
 
+import os
 import re
+import shutil
 import subprocess
 
 import pytest
 
-from pyfpm import LIBEXEC, PROGRAM, ROOT
+from pyfpm import BUILD, LIBEXEC, PROGRAM, ROOT
 
 MAY_INCLUDE = {
     'base': {'base'},
@@ -59,6 +61,16 @@ def test_every_source_says_at_its_top_what_it_is_for():
     for folder in MAY_INCLUDE:
         for path in sources(folder):
             assert path.read_text().startswith('/*'), path
+
+
+@pytest.mark.skipif(not shutil.which('man'), reason='man-db is not installed')
+def test_man_pages_have_no_warning():
+    pages = [*(ROOT / 'docs').glob('*.[1-8]'), *BUILD.rglob('*.[58]')]
+    assert pages
+    for page in pages:
+        done = subprocess.run(['man', '--warnings', '-E', 'UTF-8', '-l', '-T', 'utf8', '-Z', page], text=True,
+                              capture_output=True, env={**os.environ, 'MANROFFSEQ': '', 'LC_ALL': 'C.UTF-8'})
+        assert (done.returncode, done.stderr) == (0, ''), page
 
 
 def linked(program):

@@ -91,7 +91,7 @@ def test_a_socket_that_somebody_serves_is_refused(fpm, apps):
         living.listen()
         fpm.write_groups({'shop': {'script': str(apps / 'hello.py')}})
         fpm.launch()
-        fpm.expect(re.escape(fpm.socket('shop')))
+        fpm.expect(re.escape(fpm.socket('shop')), 'alert: cannot start')
         fpm.expected_exit = 1
         assert fpm.wait_exit() == 1
         assert os.path.exists(fpm.socket('shop'))
@@ -103,7 +103,7 @@ def test_a_file_that_is_no_socket_is_refused_and_kept(fpm, apps):
         f.write('precious')
     fpm.write_groups({'shop': {'script': str(apps / 'hello.py')}})
     fpm.launch()
-    fpm.expect(re.escape(fpm.socket('shop')))
+    fpm.expect(re.escape(fpm.socket('shop')), 'alert: cannot start')
     fpm.expected_exit = 1
     assert fpm.wait_exit() == 1
     with open(fpm.socket('shop')) as f:
@@ -114,7 +114,7 @@ def test_a_second_pyfpm_with_the_same_file_does_not_disturb_the_first(fpm, apps,
     start_hello(fpm, apps)
     second = frame.pyfpm()
     second.log.path = fpm.folder / 'second.log'
-    second.expect(re.escape(fpm.socket('shop')))
+    second.expect(re.escape(fpm.socket('shop')), 'alert: cannot start')
     second.expected_exit = 1
     second.launch()
     assert second.wait_exit() == 1

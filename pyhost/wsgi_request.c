@@ -1,0 +1,582 @@
+/* Serves one request: calls the application, and turns what it returns, yields and raises into a response.
+ *
+ * A small response is put together with the GIL and leaves after it was given back, so that a request takes
+ * the GIL once. Nothing that an application does ends the worker: SystemExit and KeyboardInterrupt are
+ * exceptions like any other. Before the headers left, an error is a 500 with the reason in the log and never
+ * in the response; after that the connection is broken, so that the client can tell. A process that the
+ * application forked and that comes back here ends at once: it must not answer a second time. On a serving
+ * thread. */
+#include "pyhost/wsgi_request.h"
+
+#include "base/err.h"
+#include "base/log.h"
+#include "fcgi/fcgi.h"
+#include "pyhost/host.h"
+#include "pyhost/wsgi.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define LIST_PARTS 64 /* items of a list result sent with one write */
+
+/* How serving the application's result went on. */
+enum outcome {
+    GOING,   /* fine so far, or done */
+    ENOUGH,  /* no more of the body is wanted */
+    RAISED,  /* a Python exception is set */
+    REFUSED, /* the application broke a rule: a sentence was logged */
+};
+
+/* Set in a child that the application forked. */
+static volatile bool is_forked;
+
+static void note_fork(void)
+{
+    is_forked = true;
+}
+
+static void leave_if_forked(void)
+{
+    if (is_forked)
+        _exit(1);
+}
+
+/* ---- for all wsgi_*.c ---- */
+
+bool host_gate_enter(struct host_wsgi_thread *t, uint64_t number)
+{
+    if (pthread_mutex_trylock(&t->gate) != 0) {
+        Py_BEGIN_ALLOW_THREADS pthread_mutex_lock(&t->gate);
+        Py_END_ALLOW_THREADS
+    }
+    if (number != 0 && number == t->number)
+        return true;
+    pthread_mutex_unlock(&t->gate);
+    PyErr_SetString(PyExc_ValueError, "this request is over: its wsgi.input and start_response() are closed");
+    return false;
+}
+
+void host_gate_leave(struct host_wsgi_thread *t)
+{
+    pthread_mutex_unlock(&t->gate);
+}
+
+static const char *param_or(const struct host_wsgi_thread *t, enum host_param param, const char *otherwise)
+{
+    return t->params[param] ? t->params[param] : otherwise;
+}
+
+void host_request_log(struct host_wsgi_thread *t, int level, const char *format, ...)
+{
+    char text[ERR_TEXT_MAX];
+    const char *uri = param_or(t, HOST_PARAM_REQUEST_URI, NULL);
+    if (!uri)
+        uri = param_or(t, HOST_PARAM_SCRIPT_NAME, "-");
+    int used = snprintf(text, sizeof text, "%.32s %.1024s: ", param_or(t, HOST_PARAM_METHOD, "-"), uri);
+    va_list args;
+    va_start(args, format);
+    vsnprintf(text + used, sizeof text - (size_t)used, format, args);
+    va_end(args);
+    Py_BEGIN_ALLOW_THREADS log_write_text((enum log_level)level, NULL, NULL, text, strlen(text));
+    Py_END_ALLOW_THREADS
+}
+
+const char *host_latin1(PyObject *text, Py_ssize_t *size)
+{
+#if PY_VERSION_HEX < 0x030c0000
+    if (PyUnicode_READY(text) < 0) {
+        PyErr_Clear();
+        return NULL;
+    }
+#endif
+    if (PyUnicode_KIND(text) != PyUnicode_1BYTE_KIND)
+        return NULL;
+    *size = PyUnicode_GET_LENGTH(text);
+    return (const char *)PyUnicode_1BYTE_DATA(text);
+}
+
+PyTypeObject *host_type_new(PyType_Spec *spec)
+{
+    PyTypeObject *type = (PyTypeObject *)PyType_FromSpec(spec);
+    if (type)
+        type->tp_new = NULL; /* objects of it without a request would be of no use */
+    return type;
+}
+
+/* ---- errors ---- */
+
+static void answer_error(struct host_wsgi_thread *t)
+{
+    if (t->is_committed)
+        t->is_cut = true;
+    else
+        host_response_replace(t, "500 Internal Server Error", "Internal Server Error\n");
+}
+
+/* A client that went away is no error of the application, which may well pass the exception on. */
+static bool is_client_lost(struct host_wsgi_thread *t)
+{
+    if (!t->lost && !fcgi_request_is_broken(t->request))
+        return false;
+    return PyErr_ExceptionMatches(PyExc_ConnectionError) || PyErr_ExceptionMatches(PyExc_TimeoutError);
+}
+
+static void log_exception(struct host_wsgi_thread *t, const char *what)
+{
+    char *text = PyMem_RawMalloc(ERR_TEXT_MAX);
+    if (!text) {
+        PyErr_Clear();
+        host_request_log(t, LOG_LEVEL_ERROR, "%s; no memory for its traceback", what);
+        return;
+    }
+    host_pyerr_format(text, ERR_TEXT_MAX - 2048);
+    host_request_log(t, LOG_LEVEL_ERROR, "%s\n%s", what, text);
+    PyMem_RawFree(text);
+}
+
+static void answer_exception(struct host_wsgi_thread *t)
+{
+    if (is_client_lost(t)) {
+        PyErr_Clear();
+        host_request_log(t, LOG_LEVEL_NOTICE, "the client went away during the request");
+    } else {
+        log_exception(
+            t, t->is_committed
+                   ? "the application raised an exception after its headers were sent; the response is cut"
+                   : "the application raised an exception");
+    }
+    answer_error(t);
+}
+
+static enum outcome refuse_result(struct host_wsgi_thread *t, const char *format, PyObject *object)
+{
+    host_request_log(t, LOG_LEVEL_ERROR, format, Py_TYPE(object)->tp_name);
+    return REFUSED;
+}
+
+/* ---- the body ---- */
+
+static enum outcome begin_body(struct host_wsgi_thread *t)
+{
+    if (!t->is_started) {
+        host_request_log(t, LOG_LEVEL_ERROR,
+                         "the application gave a response without calling start_response()");
+        return REFUSED;
+    }
+    if (t->is_committed || host_response_commit(t))
+        return GOING;
+    PyErr_NoMemory();
+    return RAISED;
+}
+
+static void tell_unwanted_body(struct host_wsgi_thread *t)
+{
+    if (!t->is_head && !atomic_exchange(&t->wsgi->warned_body, true))
+        host_request_log(t, LOG_LEVEL_WARNING,
+                         "a response of status %d may have no body; the application's is dropped (said once)",
+                         t->status);
+}
+
+/* One piece of the body, sent at once. */
+static enum outcome send_piece(struct host_wsgi_thread *t, PyObject *piece)
+{
+    if (!PyBytes_Check(piece))
+        return refuse_result(t, "the application yielded %.100s; each piece of a body must be bytes", piece);
+    if (PyBytes_GET_SIZE(piece) == 0)
+        return GOING;
+    enum outcome outcome = begin_body(t);
+    if (outcome != GOING)
+        return outcome;
+    if (t->is_bodiless) {
+        tell_unwanted_body(t);
+        return ENOUGH;
+    }
+    struct iovec part = {PyBytes_AS_STRING(piece), host_response_allow(t, (size_t)PyBytes_GET_SIZE(piece))};
+    if (part.iov_len == 0)
+        return ENOUGH;
+    return host_response_send(t, &part, 1, true) ? GOING : ENOUGH;
+}
+
+static enum outcome send_iterable(struct host_wsgi_thread *t, PyObject *result)
+{
+    PyObject *iterator = PyObject_GetIter(result);
+    PyObject *piece;
+    if (!iterator)
+        return RAISED;
+    enum outcome outcome = GOING;
+    while (outcome == GOING && (piece = PyIter_Next(iterator))) {
+        leave_if_forked();
+        outcome = send_piece(t, piece);
+        Py_DECREF(piece);
+    }
+    leave_if_forked();
+    Py_DECREF(iterator);
+    if (outcome == GOING && PyErr_Occurred())
+        outcome = RAISED;
+    return outcome;
+}
+
+/* The bytes of all items together, or -1 when one is no bytes: *wrong is the first such. */
+static Py_ssize_t total_size(PyObject *items, PyObject **wrong)
+{
+    Py_ssize_t total = 0;
+    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(items); i++) {
+        PyObject *item = PyTuple_GET_ITEM(items, i);
+        if (!PyBytes_Check(item)) {
+            *wrong = item;
+            return -1;
+        }
+        total += PyBytes_GET_SIZE(item);
+    }
+    return total;
+}
+
+/* A small body waits behind its headers until the GIL is given back. */
+static enum outcome gather_items(struct host_wsgi_thread *t, PyObject *items)
+{
+    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(items); i++) {
+        PyObject *item = PyTuple_GET_ITEM(items, i);
+        size_t size = host_response_allow(t, (size_t)PyBytes_GET_SIZE(item));
+        if (!host_buffer_append(&t->out, PyBytes_AS_STRING(item), size)) {
+            PyErr_NoMemory();
+            return RAISED;
+        }
+    }
+    return GOING;
+}
+
+static enum outcome send_items(struct host_wsgi_thread *t, PyObject *items)
+{
+    struct iovec parts[LIST_PARTS];
+    size_t count = 0;
+    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(items); i++) {
+        PyObject *item = PyTuple_GET_ITEM(items, i);
+        size_t size = host_response_allow(t, (size_t)PyBytes_GET_SIZE(item));
+        if (size > 0)
+            parts[count++] = (struct iovec){PyBytes_AS_STRING(item), size};
+        if (count == LIST_PARTS) {
+            if (!host_response_send(t, parts, count, false))
+                return ENOUGH;
+            count = 0;
+        }
+    }
+    if (count > 0 && !host_response_send(t, parts, count, false))
+        return ENOUGH;
+    return GOING;
+}
+
+/* All of the body is known, so its length is. items is a tuple of ours: a list could change while we send. */
+static enum outcome send_whole(struct host_wsgi_thread *t, PyObject *items)
+{
+    PyObject *wrong = NULL; /* borrowed */
+    Py_ssize_t total = total_size(items, &wrong);
+    if (total < 0)
+        return refuse_result(
+            t, "the application's result has %.100s in it; each piece of a body must be bytes", wrong);
+    bool is_length_known = total > 0 || !t->is_bodiless;
+    if (t->is_started && !t->is_committed && t->length < 0 && is_length_known && t->status != 304)
+        t->length = total;
+    enum outcome outcome = begin_body(t);
+    if (outcome != GOING)
+        return outcome;
+    if (t->is_bodiless) {
+        if (total > 0)
+            tell_unwanted_body(t);
+        return GOING;
+    }
+    return total <= HOST_WSGI_GATHER_MAX ? gather_items(t, items) : send_items(t, items);
+}
+
+static enum outcome send_list(struct host_wsgi_thread *t, PyObject *result)
+{
+    PyObject *items = PySequence_Tuple(result);
+    if (!items)
+        return RAISED;
+    enum outcome outcome = send_whole(t, items);
+    Py_DECREF(items);
+    return outcome;
+}
+
+static enum outcome send_bytes(struct host_wsgi_thread *t, PyObject *result)
+{
+    if (!atomic_exchange(&t->wsgi->warned_bytes, true))
+        host_request_log(t, LOG_LEVEL_WARNING,
+                         "the application returned bytes; it should return a list of bytes (said once)");
+    PyObject *items = PyTuple_Pack(1, result);
+    if (!items)
+        return RAISED;
+    enum outcome outcome = send_whole(t, items);
+    Py_DECREF(items);
+    return outcome;
+}
+
+enum file_sent { FILE_SENT, FILE_LOST, FILE_UNSUITABLE };
+
+/* Through the gate, with the GIL given back. */
+static enum file_sent send_file_bytes(struct host_wsgi_thread *t, const struct host_file *file, size_t size)
+{
+    size_t sent = 0;
+    int result;
+    if (!host_gate_enter(t, t->number))
+        return FILE_LOST;
+    Py_BEGIN_ALLOW_THREADS result = fcgi_request_sendfile(t->request, file->fd, file->offset, size, &sent);
+    if (result < 0 && (errno != EINVAL || sent > 0))
+        t->lost = errno ? errno : EPIPE;
+    Py_END_ALLOW_THREADS host_gate_leave(t);
+    t->sent += (int64_t)sent;
+    if (result >= 0)
+        return FILE_SENT;
+    return t->lost ? FILE_LOST : FILE_UNSUITABLE;
+}
+
+static enum outcome send_file(struct host_wsgi_thread *t, PyObject *wrapper)
+{
+    struct host_file file;
+    bool is_plain = t->is_started && host_file_inspect(wrapper, &file);
+    leave_if_forked();
+    if (!is_plain)
+        return send_iterable(t, wrapper);
+    if (!t->is_committed && t->length < 0)
+        t->length = (int64_t)file.size;
+    enum outcome outcome = begin_body(t);
+    if (outcome != GOING || t->is_bodiless)
+        return outcome;
+    size_t size = file.size;
+    if (t->length >= 0 && size > (uint64_t)(t->length - t->sent))
+        size = (size_t)(t->length - t->sent); /* a part of a file is sent that way: no surplus to tell of */
+    if (size == 0)
+        return GOING;
+    if (!host_response_send(t, NULL, 0, false))
+        return ENOUGH;
+    if (send_file_bytes(t, &file, size) == FILE_UNSUITABLE)
+        return send_iterable(t, wrapper);
+    return ENOUGH;
+}
+
+static enum outcome send_result(struct host_wsgi_thread *t, PyObject *result)
+{
+    if (PyList_CheckExact(result) || PyTuple_CheckExact(result))
+        return send_list(t, result);
+    if (Py_TYPE(result) == t->wsgi->file_type)
+        return send_file(t, result);
+    if (PyBytes_Check(result))
+        return send_bytes(t, result);
+    if (PyUnicode_Check(result))
+        return refuse_result(t, "the application returned %.100s, not an iterable of bytes", result);
+    if (!Py_TYPE(result)->tp_iter && !PySequence_Check(result))
+        return refuse_result(t, "the application returned %.100s, which is not an iterable of bytes", result);
+    return send_iterable(t, result);
+}
+
+/* Headers without a body, and a body that is shorter than was promised. */
+static enum outcome end_body(struct host_wsgi_thread *t)
+{
+    if (t->lost) {
+        host_request_log(t, LOG_LEVEL_NOTICE, "the client went away during the response: %s",
+                         strerror(t->lost));
+        t->is_cut = true;
+        return GOING;
+    }
+    enum outcome outcome = begin_body(t);
+    if (outcome != GOING)
+        return outcome;
+    if (!t->is_bodiless && t->length >= 0 && t->sent < t->length) {
+        host_request_log(t, LOG_LEVEL_ERROR,
+                         "the application gave %lld bytes of its Content-Length of %lld; the response is cut",
+                         (long long)t->sent, (long long)t->length);
+        t->is_cut = true;
+    }
+    return GOING;
+}
+
+static void close_result(struct host_wsgi_thread *t, PyObject *result)
+{
+    if (PyList_CheckExact(result) || PyTuple_CheckExact(result) || PyBytes_CheckExact(result))
+        return;
+    PyObject *close = PyObject_GetAttrString(result, "close");
+    if (!close && PyErr_ExceptionMatches(PyExc_AttributeError)) {
+        PyErr_Clear();
+        return;
+    }
+    PyObject *closed = close ? PyObject_CallObject(close, NULL) : NULL;
+    leave_if_forked();
+    if (!closed)
+        log_exception(t, "close() of the application's result raised an exception");
+    Py_XDECREF(close);
+    Py_XDECREF(closed);
+}
+
+/* ---- the request ---- */
+
+static void answer_outcome(struct host_wsgi_thread *t, enum outcome outcome)
+{
+    if (outcome == RAISED)
+        answer_exception(t);
+    else if (outcome == REFUSED)
+        answer_error(t);
+}
+
+static PyObject *call_application(struct host_wsgi_thread *t)
+{
+    PyObject *environ = host_environ_make(t);
+    PyObject *start = environ ? host_start_new(t) : NULL;
+    PyObject *result = NULL;
+    if (start)
+        result = PyObject_CallFunctionObjArgs(t->wsgi->application, environ, start, NULL);
+    leave_if_forked();
+    Py_XDECREF(start);
+    Py_XDECREF(environ);
+    return result;
+}
+
+static void run_application(struct host_wsgi_thread *t)
+{
+    PyObject *result = call_application(t);
+    if (!result) {
+        answer_exception(t);
+        return;
+    }
+    enum outcome outcome = send_result(t, result);
+    if (outcome == GOING || outcome == ENOUGH)
+        outcome = end_body(t);
+    answer_outcome(t, outcome);
+    close_result(t, result);
+    Py_DECREF(result);
+    leave_if_forked();
+}
+
+static void refuse_length(struct host_wsgi_thread *t)
+{
+    t->params[HOST_PARAM_METHOD] = fcgi_request_param(t->request, "REQUEST_METHOD");
+    t->params[HOST_PARAM_REQUEST_URI] = fcgi_request_param(t->request, "REQUEST_URI");
+    host_request_log(t, LOG_LEVEL_WARNING,
+                     "the CONTENT_LENGTH of the request is no length: answered with 400");
+    host_response_replace(t, "400 Bad Request", "Bad Request\n");
+}
+
+static bool is_head(const struct fcgi_request *r)
+{
+    const char *method = fcgi_request_param(r, "REQUEST_METHOD");
+    return method && strcmp(method, "HEAD") == 0;
+}
+
+static uint64_t next_number(void)
+{
+    static _Atomic uint64_t last;
+    return atomic_fetch_add(&last, 1) + 1;
+}
+
+static void open_gate(struct host_wsgi_thread *t, struct fcgi_request *request)
+{
+    memset(t->params, 0, sizeof t->params);
+    host_response_reset(t);
+    t->is_head = is_head(request);
+    t->input_start = t->input_end = 0;
+    pthread_mutex_lock(&t->gate);
+    t->request = request;
+    t->number = next_number();
+    pthread_mutex_unlock(&t->gate);
+}
+
+/* Waits for a thread of the application that is inside; whoever comes later finds the request over. Without
+ * the GIL. */
+static void close_gate(struct host_wsgi_thread *t)
+{
+    pthread_mutex_lock(&t->gate);
+    t->number = 0;
+    t->request = NULL;
+    pthread_mutex_unlock(&t->gate);
+}
+
+/* Sends what was gathered and ends the request. Without the GIL. */
+static int end_request(struct host_wsgi_thread *t, struct fcgi_request *request)
+{
+    struct iovec rest = {t->out.bytes, t->out.size};
+    if (!t->lost && rest.iov_len > 0 && fcgi_request_write(request, &rest, 1) < 0)
+        t->lost = EPIPE;
+    if (!t->lost && !t->is_cut)
+        return fcgi_request_end(request);
+    if (!t->lost)
+        fcgi_request_flush(request);
+    fcgi_request_break(request);
+    return -1;
+}
+
+int host_wsgi_serve(struct host_wsgi_thread *t, PyThreadState *state, struct fcgi_request *request)
+{
+    open_gate(t, request);
+    PyEval_RestoreThread(state);
+    if (fcgi_request_length_is_bad(request))
+        refuse_length(t);
+    else
+        run_application(t);
+    host_errors_end_line(t->errors);
+    PyEval_SaveThread();
+    close_gate(t);
+    return end_request(t, request);
+}
+
+/* ---- the process and its threads ---- */
+
+/* Reachable to the end: objects that the application kept point into threads, and those here. */
+static struct host_wsgi *the_wsgi;
+
+static int fail(struct err *e, const char *what)
+{
+    char text[1024];
+    host_pyerr_format(text, sizeof text);
+    return err_set(e, "%s: %s", what, text);
+}
+
+struct host_wsgi *host_wsgi_new(PyObject *application, bool is_multithread, bool is_multiprocess,
+                                struct err *e)
+{
+    struct host_wsgi *s = calloc(1, sizeof *s);
+    if (!s) {
+        err_errno(e, "WSGI");
+        return NULL;
+    }
+    the_wsgi = s;
+    s->application = application;
+    s->is_multithread = is_multithread;
+    s->is_multiprocess = is_multiprocess;
+    pthread_atfork(NULL, NULL, note_fork);
+    if (!(s->start_type = host_start_type_new()) || !(s->input_type = host_input_type_new()) ||
+        !(s->errors_type = host_errors_type_new()) || !(s->file_type = host_file_type_new()) ||
+        !(s->environ = host_environ_new())) {
+        fail(e, "WSGI");
+        return NULL;
+    }
+    return s;
+}
+
+struct host_wsgi_thread *host_wsgi_thread_new(struct host_wsgi *s, struct err *e)
+{
+    struct host_wsgi_thread *t = calloc(1, sizeof *t);
+    if (!t) {
+        err_errno(e, "WSGI");
+        return NULL;
+    }
+    t->next = s->threads;
+    s->threads = t;
+    t->wsgi = s;
+    pthread_mutex_init(&t->gate, NULL);
+    t->errors = host_errors_new(s);
+    if (!t->errors || host_environ_prepare(t) < 0) {
+        fail(e, "WSGI");
+        return NULL;
+    }
+    return t;
+}
+
+void host_wsgi_thread_end(struct host_wsgi_thread *t)
+{
+    host_environ_release(t);
+    Py_CLEAR(t->errors);
+    free(t->out.bytes);
+    t->out = (struct host_buffer){0};
+}
