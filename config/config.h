@@ -46,7 +46,7 @@ enum cfg_log_format { CFG_LOG_TEXT, CFG_LOG_JSON };
 #define CFG_PROCESSES_MAX 4096
 
 /* Strings are owned; NULL when not given. Durations are _ms, sizes _bytes. Fields follow the order of the
- * table. */
+ * table. The field of a key that is not there yet stays zero, whatever default the manual announces. */
 struct cfg_global {
     char *control; /* NULL: not there yet */
     char *pid_file;

@@ -19,7 +19,7 @@ struct dump {
     int indent;
 };
 
-/* Strings ------------------------------------------------------------------------------------------------ */
+/* Strings ---------------------------------------------------------------------------------------------- */
 
 /* Text that no YAML reader takes for anything but this string. */
 static bool is_plain_string(const char *text)
@@ -80,7 +80,7 @@ static void print_variable_name(const struct dump *d, const char *name)
     print_string(&literal, name);
 }
 
-/* Fields ------------------------------------------------------------------------------------------------- */
+/* Fields ----------------------------------------------------------------------------------------------- */
 
 static void print_list(const struct dump *d, const char *key, const struct cfg_list *list)
 {

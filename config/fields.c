@@ -41,7 +41,7 @@ union cfg_field cfg_field_of(const struct cfg_directive *d, const void *fields)
     return field;
 }
 
-/* Lists ---------------------------------------------------------------------------------------------- */
+/* Lists ------------------------------------------------------------------------------------------------ */
 
 void cfg_list_free(struct cfg_list *list)
 {
@@ -84,7 +84,7 @@ static bool lists_are_equal(const struct cfg_list *a, const struct cfg_list *b)
     return a->count == b->count;
 }
 
-/* Maps ----------------------------------------------------------------------------------------------- */
+/* Maps ------------------------------------------------------------------------------------------------- */
 
 static void map_free(struct cfg_map *map)
 {
@@ -145,7 +145,7 @@ static bool maps_are_equal(const struct cfg_map *a, const struct cfg_map *b)
     return a->count == b->count;
 }
 
-/* Setting -------------------------------------------------------------------------------------------- */
+/* Setting ---------------------------------------------------------------------------------------------- */
 
 static int out_of_memory(struct err *e)
 {
@@ -224,7 +224,7 @@ int cfg_field_set_variable(const struct cfg_directive *d, void *fields, const ch
     return map_set(map, name, value) == 0 ? 0 : out_of_memory(e);
 }
 
-/* All fields ----------------------------------------------------------------------------------------- */
+/* All fields ------------------------------------------------------------------------------------------- */
 
 static int init_field(const struct cfg_directive *d, void *fields, struct err *e)
 {
@@ -343,7 +343,7 @@ bool cfg_fields_are_equal(enum cfg_scope scope, const void *a, const void *b)
     return true;
 }
 
-/* Groups and whole configurations --------------------------------------------------------------------- */
+/* Groups and whole configurations ---------------------------------------------------------------------- */
 
 void cfg_group_free(struct cfg_group *g)
 {

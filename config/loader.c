@@ -116,6 +116,8 @@ static void load_group(struct cfg_loading *l, const struct cfg_node *key, const 
         return;
     }
     const struct cfg_group *twin = find_draft(l, key->text);
+    if (twin != NULL && twin->place.file == key->place.file)
+        return; /* a key given twice in one file: reported with the tree */
     if (twin != NULL) {
         cfg_report_error(l->report, &key->place, "group \"%s\" is given already at %s:%d:%d", key->text,
                          twin->place.file, twin->place.line, twin->place.column);
@@ -146,7 +148,7 @@ static void load_groups(struct cfg_loading *l, const struct cfg_node *groups)
         load_group(l, groups->keys[i], groups->items[i]);
 }
 
-/* The top of a file -------------------------------------------------------------------------------------- */
+/* The top of a file ------------------------------------------------------------------------------------ */
 
 static const struct cfg_node *find_top(const struct cfg_node *root, const char *key)
 {
@@ -224,7 +226,7 @@ static void check_unused_defaults(struct cfg_loading *l)
     cfg_group_free(draft.group);
 }
 
-/* Includes ----------------------------------------------------------------------------------------------- */
+/* Includes --------------------------------------------------------------------------------------------- */
 
 /* Two names can mean one file; reading it again would only produce errors about groups given twice. */
 static bool is_read_already(const struct cfg_loading *l, const char *path)
@@ -310,7 +312,7 @@ static void include_pattern(struct cfg_loading *l, const char *pattern)
     free(anchored);
 }
 
-/* A whole load ------------------------------------------------------------------------------------------- */
+/* A whole load ----------------------------------------------------------------------------------------- */
 
 static void load_main(struct cfg_loading *l, const struct cfg_node *root)
 {

@@ -9,7 +9,7 @@
 
 #define EXAMPLE_WIDTH 96
 
-/* What a row says --------------------------------------------------------------------------------------- */
+/* What a row says -------------------------------------------------------------------------------------- */
 
 static void describe_number(const struct cfg_directive *d, char *text, size_t size)
 {
@@ -98,8 +98,7 @@ static const char *example_of(const struct cfg_directive *d)
     return d->example != NULL ? d->example : d->default_text;
 }
 
-/* The manual -----------------------------------------------------------------------------------------------
- */
+/* The manual ------------------------------------------------------------------------------------------- */
 
 static const char manual_head[] =
     ".TH PYFPM.YAML 5 \"\" \"pyfpm\" \"File formats\"\n"
@@ -236,7 +235,7 @@ void cfg_print_manual(FILE *out)
     fputs(manual_tail, out);
 }
 
-/* The example file --------------------------------------------------------------------------------------- */
+/* The example file ------------------------------------------------------------------------------------- */
 
 static const char example_head[] = "# Configuration of pyfpm, with every key it knows. A key that is "
                                    "commented out shows its default, or an example\n"

@@ -6,6 +6,7 @@
  *   are set; BEGIN_REQUEST then overwrites keepConnection with the peer's wish.
  * - On a bad header it closes the connection and turns to accept(listen_sock), which is -1 here: it
  *   returns below zero. Closing is shutdown(2) and up to two seconds of waiting unless `detached` is set.
+ * - A header that ends between two parameters passes for a whole one; only the stream's error tells.
  * - It reads 8 KiB at a time, so the start of the body lies in its buffer when it returns, and only its
  *   private struct says how much. The struct is repeated below and checked at start.
  * - While reading a body it answers management records: FCGI_GET_VALUES with a name repeated five times
@@ -74,6 +75,11 @@ int fcgi_conn_begin(struct fcgi_conn *c, int fd, struct fcgi_conn_head *head)
     FCGX_Detach(request);
     if (FCGX_Accept_r(request) < 0) {
         conn_reset(c);
+        return -1;
+    }
+    if (FCGX_GetError(request->in) != 0) {
+        fcgi_conn_release(c);
+        close(fd);
         return -1;
     }
     c->gathered = request->out->wrNext;

@@ -15,7 +15,7 @@
 #include <sys/time.h>
 #include <unistd.h>
 
-#define KEEP_WAIT_MS     100  /* for the end of a body that is on its way */
+#define KEEP_WAIT_MS     200  /* for the end of a body that is on its way */
 #define GENTLE_WAIT_MS   1000 /* for a peer that is still sending when its connection closes */
 #define GENTLE_BYTES_MAX (64 * 1024)
 

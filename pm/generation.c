@@ -260,7 +260,7 @@ out:
 
 void pm_generation_stop_template(struct pm_generation *gen)
 {
-    if (gen->template_state == PM_TEMPLATE_NONE)
+    if (gen->template_state == PM_TEMPLATE_NONE || gen->template_state == PM_TEMPLATE_ENDING)
         return;
     pm_child_signal(gen->template_child, SIGKILL);
     enter(gen, PM_TEMPLATE_STOP);

@@ -45,10 +45,36 @@ static bool has_standard_library(const char *prefix)
     return access(join(path, prefix, zip), R_OK) == 0;
 }
 
+/* The prefix that a bin folder is in; false when the path has no folder above it. */
+static bool prefix_above(const char *bin, char prefix[4096])
+{
+    snprintf(prefix, 4096, "%s", bin);
+    size_t size = strlen(prefix);
+    while (size > 1 && prefix[size - 1] == '/')
+        prefix[--size] = '\0';
+    char *slash = strrchr(prefix, '/');
+    if (!slash)
+        return false;
+    slash[slash == prefix ? 1 : 0] = '\0';
+    return true;
+}
+
+/* True, with the sentence, when there is no standard library for us in a prefix. */
+static bool lacks_standard_library(const char *prefix, struct err *why)
+{
+    char path[4096], folder[4096];
+    if (has_standard_library(prefix))
+        return false;
+    if (venv_overlay_folder(join(path, prefix, "lib/python" HOST_PYTHON_VERSION), HOST_PYTHON_VERSION, folder,
+                            why) == 0)
+        err_set(why, "uid %u can read no encodings package in %s", (unsigned)geteuid(), path);
+    return true;
+}
+
 /* Why a prefix has no standard library for us; *e gets the sentence. Always -1. */
 static int explain_prefix(const char *home, struct err *e)
 {
-    char path[4096], folder[4096];
+    char path[4096];
     if (access(join(path, home, "encodings"), F_OK) == 0)
         return err_set(e, "python-home %s is the library folder of a Python; give the folder above its lib",
                        home);
@@ -60,38 +86,29 @@ static int explain_prefix(const char *home, struct err *e)
                        "python-home %s is not an environment of Python %s: it has neither pyvenv.cfg nor "
                        "lib/python%s",
                        home, HOST_PYTHON_VERSION, HOST_PYTHON_VERSION);
-    if (venv_overlay_folder(path, HOST_PYTHON_VERSION, folder, e) < 0)
-        return err_prefix(e, "python-home");
-    return err_set(e, "python-home %s holds no whole Python: uid %u can read no encodings package in %s",
-                   home, (unsigned)geteuid(), path);
+    lacks_standard_library(home, e);
+    return err_prefix(e, "python-home %s", home);
 }
 
-/* The folder above pyvenv.cfg's home (a bin folder); false when it names none. */
-static bool base_prefix_of(const struct venv *v, char prefix[4096])
-{
-    snprintf(prefix, 4096, "%s", v->home);
-    size_t size = strlen(prefix);
-    while (size > 1 && prefix[size - 1] == '/')
-        prefix[--size] = '\0';
-    char *slash = strrchr(prefix, '/');
-    if (!slash)
-        return false;
-    slash[slash == prefix ? 1 : 0] = '\0';
-    return true;
-}
-
-/* A venv whose base has moved or cannot be read: CPython then falls back to the installation it was built
- * for, which mostly works. So this is a warning, or the reason when the start fails after all. */
+/* Looks at the installation that the standard library has to come from: the venv's base, or the Python that
+ * this host was built for. Not being there is no error yet: CPython has places of its own to fall back to,
+ * and mostly it works. So this is a warning (venv) or, when the start fails after all, the reason. */
 static void diagnose_base(const char *home, const struct venv *v, struct err *diagnosis)
 {
-    char prefix[4096];
+    char prefix[4096], bin[4096];
+    struct err why;
     diagnosis->text[0] = '\0';
-    if (!v->is_venv || !base_prefix_of(v, prefix) || has_standard_library(prefix))
+    if (home && (!v->is_venv || v->home[0] == '\0'))
         return;
-    err_set(diagnosis,
-            "python-home %s was made from the Python in %s, but uid %u finds no Python %s there: it has been "
-            "moved, removed or made unreadable; make the environment anew",
-            home, v->home, (unsigned)geteuid(), HOST_PYTHON_VERSION);
+    if (!home && !prefix_above(HOST_PYTHON_EXECUTABLE, bin))
+        return;
+    if (!prefix_above(home ? v->home : bin, prefix) || !lacks_standard_library(prefix, &why))
+        return;
+    if (home)
+        err_set(diagnosis, "python-home %s was made from the Python in %s, which cannot be used: %.8000s",
+                home, v->home, why.text);
+    else
+        err_set(diagnosis, "the Python that this host was built for cannot be used: %.8000s", why.text);
 }
 
 static int compare_version(const char *key, const char *folder, const struct venv *v, struct err *e)
@@ -243,15 +260,14 @@ int host_python_start(const struct cfg_group *group, struct err *e)
     for (size_t i = 0; i < group->python_path.count; i++)
         if (check_path_entry(group->python_path.items[i], e) < 0)
             return -1;
-    if (group->python_home)
-        diagnose_base(group->python_home, &v, &diagnosis);
+    diagnose_base(group->python_home, &v, &diagnosis);
 
     PyStatus status = preinitialize(group);
     if (!PyStatus_Exception(status))
         status = initialize(group, &v);
     if (PyStatus_Exception(status))
         return explain_status(status, &diagnosis, e);
-    if (diagnosis.text[0])
+    if (group->python_home && diagnosis.text[0])
         log_write(LOG_LEVEL_WARNING, NULL, "%s", diagnosis.text);
     return make_line_buffered("stdout", e) < 0 ? -1 : make_line_buffered("stderr", e);
 }

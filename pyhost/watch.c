@@ -22,6 +22,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -55,7 +56,7 @@ struct watch {
 };
 
 /* For the signal handler; set once by host_watch_catch_signals(). */
-static volatile sig_atomic_t term_asked;
+static atomic_bool term_asked; /* lock-free: the handler runs on another thread than the reader */
 static int term_event = -1;
 
 static void note_term(int signal_number)
@@ -63,7 +64,7 @@ static void note_term(int signal_number)
     (void)signal_number;
     int saved = errno;
     uint64_t one = 1;
-    term_asked = 1;
+    atomic_store(&term_asked, true);
     (void)!write(term_event, &one, sizeof one);
     errno = saved;
 }
@@ -355,11 +356,12 @@ static void send_away_waiting(struct watch *s, struct host_conn *c)
     }
 }
 
+/* Until a sibling's queue is full: then the rest waits for the next tick. */
 static void send_away_all(struct watch *s)
 {
     struct host_conns *conns = s->w->conns;
     atomic_store(&s->w->is_refused, false);
-    for (uint32_t i = 0; i < host_conns_size(conns); i++) {
+    for (uint32_t i = 0; i < host_conns_size(conns) && !atomic_load(&s->w->is_refused); i++) {
         struct host_conn *c = host_conns_at(conns, i);
         enum host_conn_state state = host_conn_state(c);
         if (state == HOST_CONN_IDLE)
@@ -469,7 +471,7 @@ static void *watch_main(void *argument)
     scan_deadlines(&s, clock_now_ms());
     while (!atomic_load(&s.w->is_ending)) {
         wait_for_events(&s);
-        if (term_asked)
+        if (atomic_load(&term_asked))
             begin_drain(&s, 0);
         int64_t now = clock_now_ms();
         if (now >= s.scan_due_ms)

@@ -9,8 +9,7 @@
 
 #include <string.h>
 
-#define LINE_MAX_BYTES   8192  /* a longer line is logged in pieces */
-#define RECORD_MAX_BYTES 15000 /* fits one message to the supervisor */
+#define LINE_MAX_BYTES 8192 /* a longer line is logged in pieces */
 
 struct errors {
     PyObject_HEAD pthread_mutex_t lock; /* around the line; never held across anything that waits */
@@ -24,18 +23,11 @@ static size_t last_line_end(const char *text, size_t size)
     return newline ? (size_t)(newline - text) + 1 : 0;
 }
 
-/* Logs text in records of whole lines where that can be. Without the GIL. */
+/* Without the GIL. */
 static void log_lines(const char *text, size_t size)
 {
-    while (size > 0) {
-        size_t piece = size < RECORD_MAX_BYTES ? size : RECORD_MAX_BYTES;
-        size_t whole = piece < size ? last_line_end(text, piece) : piece;
-        if (whole > 0)
-            piece = whole;
-        log_write_text(LOG_LEVEL_ERROR, NULL, NULL, text, piece);
-        text += piece;
-        size -= piece;
-    }
+    if (size > 0)
+        log_write_text(LOG_LEVEL_ERROR, NULL, NULL, text, size);
 }
 
 /* Takes the started line out, at most LINE_MAX_BYTES. */

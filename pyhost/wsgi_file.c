@@ -177,8 +177,10 @@ bool host_file_inspect(PyObject *wrapper, struct host_file *file)
     PyErr_Clear();
     if (fd < 0 || fd > INT32_MAX || offset < 0 || fstat((int)fd, &status) < 0 || !S_ISREG(status.st_mode))
         return false;
+    if (offset >= status.st_size) /* nothing to send, or a file of /proc, whose size says nothing */
+        return false;
     file->fd = (int)fd;
     file->offset = offset;
-    file->size = offset < status.st_size ? (size_t)(status.st_size - offset) : 0;
+    file->size = (size_t)(status.st_size - offset);
     return true;
 }

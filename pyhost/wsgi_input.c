@@ -131,15 +131,10 @@ static int gather_line(struct host_wsgi_thread *t, struct gathering *g, size_t l
 
 static void raise_broken(int error)
 {
-    bool is_late = error == ETIMEDOUT || error == EAGAIN;
-    PyObject *arguments = is_late
-                              ? Py_BuildValue("(is)", ECONNABORTED,
-                                              "the client sent nothing of the request's body for io-timeout")
-                              : Py_BuildValue("(is)", ECONNRESET,
-                                              "the client went away before it sent the whole request body");
-    if (arguments)
-        PyErr_SetObject(PyExc_OSError, arguments);
-    Py_XDECREF(arguments);
+    if (error == ETIMEDOUT || error == EAGAIN)
+        host_raise_os_error(ECONNABORTED, "the client sent nothing of the request's body for io-timeout");
+    else
+        host_raise_os_error(ECONNRESET, "the client went away before it sent the whole request body");
 }
 
 typedef int gatherer(struct host_wsgi_thread *t, struct gathering *g, size_t limit);

@@ -146,8 +146,8 @@ size_t host_response_allow(struct host_wsgi_thread *t, size_t size);
  * through the gate. false when the client is gone (t->lost). */
 bool host_response_send(struct host_wsgi_thread *t, const struct iovec *parts, size_t part_count, bool flush);
 
-/* Sets the exception that tells the application of a lost client. */
-void host_response_raise_lost(struct host_wsgi_thread *t);
+/* Raises the OSError (BrokenPipeError, TimeoutError …) of an errno, with a sentence. */
+void host_raise_os_error(int error, const char *sentence);
 
 bool host_buffer_append(struct host_buffer *b, const void *bytes, size_t size);
 

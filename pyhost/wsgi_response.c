@@ -153,15 +153,20 @@ bool host_response_send(struct host_wsgi_thread *t, const struct iovec *parts, s
     return is_sent;
 }
 
-void host_response_raise_lost(struct host_wsgi_thread *t)
+void host_raise_os_error(int error, const char *sentence)
 {
-    bool is_late = t->lost == ETIMEDOUT || t->lost == EAGAIN;
-    PyObject *arguments =
-        is_late ? Py_BuildValue("(is)", ETIMEDOUT, "the client did not take the response within io-timeout")
-                : Py_BuildValue("(is)", EPIPE, "the client went away before it got the whole response");
-    if (arguments)
-        PyErr_SetObject(PyExc_OSError, arguments);
-    Py_XDECREF(arguments);
+    PyObject *exception = PyObject_CallFunction(PyExc_OSError, "is", error, sentence);
+    if (exception) /* OSError() chose a subclass by the number */
+        PyErr_SetObject((PyObject *)Py_TYPE(exception), exception);
+    Py_XDECREF(exception);
+}
+
+static void raise_lost(const struct host_wsgi_thread *t)
+{
+    if (t->lost == ETIMEDOUT || t->lost == EAGAIN)
+        host_raise_os_error(ETIMEDOUT, "the client did not take the response within io-timeout");
+    else
+        host_raise_os_error(EPIPE, "the client went away before it got the whole response");
 }
 
 /* ---- checks ---- */
@@ -422,7 +427,7 @@ static PyObject *start_write(PyObject *self, PyObject *data)
         PyErr_SetString(PyExc_RuntimeError, "write() without a start_response() that succeeded");
         break;
     case WRITTEN_LOST:
-        host_response_raise_lost(s->t);
+        raise_lost(s->t);
         break;
     case WRITTEN_NO_MEMORY:
         PyErr_NoMemory();

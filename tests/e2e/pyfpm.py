@@ -82,6 +82,7 @@ class Pyfpm:
         self.folder = pathlib.Path(folder)
         self.config_file = self.folder / 'pyfpm.yaml'
         self.log = Log(self.folder / 'pyfpm.log')
+        self.more_logs = []         # files that the configuration sends the log to
         self.process = None
         self.expected = []          # regular expressions of error records that belong to the test
         self.expected_exit = 0
@@ -208,8 +209,8 @@ class Pyfpm:
         """Waits until exactly that many workers serve, none of them among other_than."""
         def there():
             now = self.workers(group)
-            return now if len(now) == count and not set(now) & set(other_than) else None
-        return wait_until(there, f'{count} workers of {group}')
+            return (now,) if len(now) == count and not set(now) & set(other_than) else None
+        return wait_until(there, f'{count} workers of {group}')[0]
 
     def hosts(self):
         """Every host process: templates and workers."""
@@ -246,7 +247,7 @@ class Pyfpm:
     def complaints_stopped(self):
         """Unexpected log records and socket files."""
         complaints = []
-        for record in self.log.records():
+        for record in [record for log in (self.log, *self.more_logs) for record in log.records()]:
             is_finding = 'Sanitizer' in record or 'runtime error:' in record
             is_bad = re.search(r'^\S+ (error|alert): |Traceback \(most recent', record, re.MULTILINE)
             if is_finding or (is_bad and not any(re.search(pattern, record) for pattern in self.expected)):

@@ -31,6 +31,11 @@ def gate(folder):
     return made
 
 
+def start_printing(fpm, apps, **keys):
+    fpm.expect('to wsgi.errors')  # what goes there is logged as an error
+    return fpm.start({'shop': {'script': str(apps / 'printing.py'), 'processes': 1, **keys}})
+
+
 def start_hello(fpm, apps, **keys):
     return fpm.start({'shop': {'script': str(apps / 'hello.py'), **keys}})
 
@@ -193,25 +198,25 @@ def test_an_application_inherits_no_descriptor_of_the_supervisor(fpm, apps):
 
 
 def test_what_an_application_prints_is_marked_with_its_group_and_pid(fpm, apps):
-    fpm.start({'shop': {'script': str(apps / 'printing.py'), 'processes': 1}})
+    start_printing(fpm, apps)
     pid = fastcgi.ask(fpm.socket('shop')).body.decode()
     for text in ('to stdout', 'to stderr', 'to descriptor 1'):
         fpm.log.wait_for(output('shop', text, pid))
-    fpm.log.wait_for(rf'\[group shop pid {pid}.*\] to wsgi\.errors')
+    fpm.log.wait_for(rf'error: \[group shop pid {pid}\] to wsgi\.errors')
     fpm.log.wait_for(r'\[group shop pid \d+ output\] printed at import')
 
 
 def test_what_an_application_prints_cannot_pass_for_a_line_of_pyfpm(fpm, apps):
-    fpm.start({'shop': {'script': str(apps / 'printing.py'), 'processes': 1}})
+    start_printing(fpm, apps)
     fastcgi.ask(fpm.socket('shop'))
     fpm.log.wait_for(r'notice: \[group shop pid \d+ output\] .*alert: forged')
-    fpm.log.wait_for(r'\[group shop pid \d+ output\] a \\x1b\[31mred')
+    fpm.log.wait_for(r'\[group shop pid \d+ output\] without an enda \\x1b\[31mred')
     assert '\x1b' not in fpm.log.text()
     assert not fpm.log.find(r'^\S+ alert:')
 
 
 def test_every_line_of_the_log_has_time_and_level(fpm, apps):
-    fpm.start({'shop': {'script': str(apps / 'printing.py')}})
+    start_printing(fpm, apps)
     fastcgi.ask(fpm.socket('shop'))
     fpm.stop()
     for line in fpm.log.text().splitlines():
@@ -223,6 +228,8 @@ def test_a_log_file_is_written_and_reopened_on_usr1(fpm, apps):
     fpm.write_groups({'shop': {'script': str(apps / 'printing.py'), 'processes': 1}}, **{'global': {'log': str(path)}})
     fpm.launch()
     own = Log(path)
+    fpm.more_logs.append(own)
+    fpm.expect('to wsgi.errors')
     own.wait_for(READY)
     assert stat.S_IMODE(path.stat().st_mode) & 0o007 == 0
     path.rename(fpm.folder / 'own.log.1')
@@ -234,7 +241,7 @@ def test_a_log_file_is_written_and_reopened_on_usr1(fpm, apps):
 
 
 def test_output_is_left_alone_when_it_is_not_to_be_caught(fpm, apps):
-    fpm.start({'shop': {'script': str(apps / 'printing.py'), 'catch_output': False}})
+    start_printing(fpm, apps, catch_output=False)
     assert fastcgi.ask(fpm.socket('shop')).status == 200
     assert not fpm.log.find(r'output\] to stdout')
 
@@ -257,13 +264,13 @@ def test_a_broken_group_answers_503_and_the_others_run(fpm, apps, web):
         assert fastcgi.ask(fpm.socket('bad')).status == 503
 
 
-def test_a_broken_group_answers_even_a_post_and_a_kept_connection(fpm, apps):
+def test_a_broken_group_answers_a_post_with_its_body_too(fpm, apps, web):
     fpm.expect('no_such_module_anywhere', r'\[group bad\]')
     fpm.start({'bad': {'script': str(apps / 'broken_import.py')}})
     fpm.checks_descriptors = False
-    with fastcgi.Connection(fpm.socket('bad')) as connection:
-        for _ in range(3):
-            assert connection.ask(fastcgi.environ('/', 'POST', body=b'b' * 100), b'b' * 100, keep=True).status == 503
+    server = web(fpm.socket('bad'))
+    for size in (0, 100, 300000):
+        assert server.ask('/', 'POST', b'b' * size).status == 503
 
 
 def test_a_group_whose_application_gets_repaired_serves_by_itself(fpm, folder):
@@ -351,7 +358,7 @@ def test_a_killed_worker_is_replaced(fpm, apps):
 
 def test_workers_killed_under_load_lose_their_own_requests_only(fpm, apps, nginx):
     fpm.expect(r'\[group shop')
-    start_hello(fpm, apps, processes=3, threads=1, restart_delay='10ms')
+    start_hello(fpm, apps, processes=3, threads=1, restart_delay='10ms', restart_delay_max='50ms')
     server = nginx(fpm.socket('shop'))
 
     def ask(connection, number):
@@ -488,7 +495,9 @@ def test_it_needs_no_standard_descriptors(fpm, apps):
     fpm.write_groups({'shop': {'script': str(apps / 'printing.py')}}, **{'global': {'log': str(path)}})
     fpm.process = subprocess.Popen(['sh', '-c', f'exec {PROGRAM} --config {fpm.config_file} <&- >&- 2>&-'],
                                    env=fpm.environment())
-    wait_until(lambda: path.exists() and re.search(READY, path.read_text()), 'ready')
+    fpm.more_logs.append(Log(path))
+    fpm.expect('to wsgi.errors')
+    fpm.more_logs[0].wait_for(READY)
     assert fastcgi.ask(fpm.socket('shop')).status == 200
     for number in (0, 1, 2):
         assert os.readlink(f'/proc/{fpm.pid}/fd/{number}') == '/dev/null'

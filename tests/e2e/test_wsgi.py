@@ -12,7 +12,7 @@ import pytest
 import fastcgi
 import pythons
 from processes import wait_until
-from pyfpm import output
+from pyfpm import IS_SANITIZED, output
 
 
 def serve(fpm, apps, app, **keys):
@@ -34,6 +34,7 @@ def gate(folder):
 
 
 def test_validated_applications_answer(fpm, apps, web):
+    fpm.expect('a word for the log')
     server = web(serve(fpm, apps, 'validated'))
     for path, status, body in [('text', 200, b'text\n'), ('pieces', 200, b'one two three'),
                                ('write', 200, b'written twice and returned'), ('empty', 200, b''),
@@ -42,8 +43,8 @@ def test_validated_applications_answer(fpm, apps, web):
         answer = server.ask('/' + path)
         assert (path, answer.status, answer.body) == (path, status, body)
     assert server.ask('/created').header('Location') == ['/made']
-    fpm.log.wait_for(r'\[group shop pid \d+.*\] a word for the log$')
-    fpm.log.wait_for(r'\[group shop pid \d+.*\] two pieces$')
+    fpm.log.wait_for(r'error: \[group shop pid \d+\] a word for the log$')
+    fpm.log.wait_for(r'error: \[group shop pid \d+\] two pieces$')
 
 
 def test_validated_applications_read_bodies(fpm, apps, web):
@@ -69,8 +70,9 @@ def test_statuses_without_a_body_have_none(fpm, apps):
         assert (answer.status, answer.body) == (status, b'')
 
 
-def test_reason_phrase_arrives_whole(fpm, apps, web):
-    assert web(serve(fpm, apps, 'validated')).ask('/teapot').reason == "I'm a teapot, short and stout"
+def test_reason_phrase_arrives_whole(fpm, apps, nginx):
+    """lighttpd puts its own in place of any."""
+    assert nginx(serve(fpm, apps, 'validated')).ask('/teapot').reason == "I'm a teapot, short and stout"
 
 
 def test_repeated_headers_all_arrive_in_order(fpm, apps, web):
@@ -98,13 +100,6 @@ def test_paths_are_right_with_the_examples(fpm, apps, web):
 
 def test_paths_are_right_with_stock_fastcgi_params(fpm, apps, nginx):
     server = nginx(serve(fpm, apps, 'paths'), edit=lambda text: text.replace('pyfpm_params', '/etc/nginx/fastcgi_params'))
-    for path, expected in PATHS:
-        assert paths_of(server, path) == expected
-
-
-def test_paths_are_right_with_lighttpd_that_does_not_fix_the_root(fpm, apps, lighttpd):
-    server = lighttpd(serve(fpm, apps, 'paths'), edit=lambda text: text.replace(
-        '"fix-root-scriptname" => "enable"', '"fix-root-scriptname" => "disable"'))
     for path, expected in PATHS:
         assert paths_of(server, path) == expected
 
@@ -205,8 +200,11 @@ def test_a_body_without_content_length_is_read_to_its_end(fpm, apps):
 def test_a_chunked_upload_arrives(fpm, apps, web):
     server = web(serve(fpm, apps, 'hashes'))
     pieces = [b'a' * 1000, b'b' * 70000, b'c']
-    answer = server.ask('/', 'POST', iter(pieces), {'Transfer-Encoding': 'chunked'})
-    assert answer.body.decode() == f'71001 {hashlib.sha256(b"".join(pieces)).hexdigest()}'
+    connection = server.connect()
+    connection.request('POST', '/', iter(pieces), {'Transfer-Encoding': 'chunked'}, encode_chunked=True)
+    body = connection.getresponse().read()
+    connection.close()
+    assert body.decode() == f'71001 {hashlib.sha256(b"".join(pieces)).hexdigest()}'
 
 
 # What is wrong with an application ----------------------------------------------------------------------
@@ -422,7 +420,8 @@ def test_large_bodies_pass_without_being_held_in_memory(fpm, apps, web):
         received += len(piece)
     connection.close()
     assert (received, digest.hexdigest()) == (size, response.getheader('X-Hash'))
-    assert peak_memory_kib(pid) - before < 20 * 1024
+    if not IS_SANITIZED:  # a sanitizer keeps what was freed
+        assert peak_memory_kib(pid) - before < 20 * 1024
 
 
 # Threads --------------------------------------------------------------------------------------------------

@@ -14,13 +14,13 @@ struct claim {
     const char *error;
 };
 
-/* YAML ------------------------------------------------------------------------------------------------ */
+/* YAML ------------------------------------------------------------------------------------------------- */
 
 static void test_broken_yaml_is_reported_with_its_place(void **state)
 {
     static const struct claim claims[] = {
         {"groups:\n  shop:\n    env: [a\n    user: x\n",
-         "pyfpm.yaml:4:5: not valid YAML: did not find expected ',' or ']' (while parsing a flow sequence "
+         "pyfpm.yaml:4:9: not valid YAML: did not find expected ',' or ']' (while parsing a flow sequence "
          "that starts in "
          "line 3)"},
         {"groups:\n\tshop: 1\n",
@@ -112,7 +112,7 @@ static void test_a_file_without_groups_is_refused(void **state)
     assert_only_error("global: {log: syslog}\n", &as_user, error);
 }
 
-/* Keys and values --------------------------------------------------------------------------------------- */
+/* Keys and values -------------------------------------------------------------------------------------- */
 
 static void test_unknown_key_is_reported_with_its_place(void **state)
 {
@@ -166,7 +166,7 @@ static void test_wrong_values_are_reported_with_their_place(void **state)
         {"    env: [A=1]",
          "pyfpm.yaml:5:10: env: a mapping of names and values is expected here, not a list"},
         {"    env: {A: {B: 1}}", "pyfpm.yaml:5:14: env: a single value is expected here, not a mapping"},
-        {"    env: {A: }", "pyfpm.yaml:5:13: env: the value is missing"},
+        {"    env: {A: }", "pyfpm.yaml:5:14: env: the value is missing"},
         {"    env: {A=B: c}", "pyfpm.yaml:5:11: env: \"A=B\" cannot name a variable: it holds a \"=\""},
         {"    callable: a.b", "pyfpm.yaml:5:15: callable: \"a.b\" is not a Python name"},
         {"    python-version: 3.7",
@@ -226,7 +226,7 @@ static void test_every_key_that_is_not_there_yet_says_so(void **state)
         assert_only_error(text, &as_user, error);
         seen++;
     }
-    assert_int_equal(seen, 3 + 26);
+    assert_int_equal(seen, 3 + 22);
 }
 
 static void test_values_that_are_not_there_yet_say_so(void **state)
@@ -329,8 +329,7 @@ static void test_top_keys_are_checked(void **state)
     }
 }
 
-/* What comes out -------------------------------------------------------------------------------------------
- */
+/* What comes out --------------------------------------------------------------------------------------- */
 
 static void test_defaults_are_those_of_the_manual(void **state)
 {
@@ -503,8 +502,7 @@ static void test_defaults_without_groups_are_checked_too(void **state)
     cfg_report_free(&report);
 }
 
-/* Expansion -------------------------------------------------------------------------------------------------
- */
+/* Expansion -------------------------------------------------------------------------------------------- */
 
 static void test_names_are_expanded_in_values(void **state)
 {
@@ -557,8 +555,7 @@ static void test_what_cannot_be_expanded_is_an_error(void **state)
                       "pyfpm.yaml:1:15: log: $group has a meaning in groups and defaults only");
 }
 
-/* Rules between keys
- * ----------------------------------------------------------------------------------------- */
+/* Rules between keys ----------------------------------------------------------------------------------- */
 
 static void test_a_group_needs_a_socket_and_one_application(void **state)
 {
@@ -583,6 +580,15 @@ static void test_two_groups_cannot_share_a_socket(void **state)
     assert_only_error("groups:\n  a: {script: /b, listen: ':9000'}\n  b: {script: /b, listen: '*:9000'}\n",
                       &as_user,
                       "pyfpm.yaml:3:19: listen: group \"a\" listens on *:9000 already (pyfpm.yaml:2:19)");
+}
+
+static void test_groups_may_share_a_port_or_a_host(void **state)
+{
+    (void)state;
+    cfg_free(load_well(
+        "groups:\n  a: {script: /b, listen: '127.0.0.1:9000'}\n  b: {script: /b, listen: '127.0.0.2:9000'}\n"
+        "  c: {script: /b, listen: '127.0.0.1:9001'}\n",
+        &as_user));
 }
 
 static void test_restart_delay_is_below_its_maximum(void **state)
@@ -662,8 +668,21 @@ static void test_keys_without_meaning_are_warned_about(void **state)
                        "pyfpm.yaml:2:37: callable means nothing here: application names its callable itself");
 }
 
-/* Files
- * ------------------------------------------------------------------------------------------------------- */
+static void test_defaults_may_hold_what_only_some_groups_can_use(void **state)
+{
+    struct cfg_report report = {0};
+    (void)state;
+    struct cfg *c = load_text(
+        "defaults: {allowed-clients: 127.0.0.1, listen-mode: 0600, callable: app}\n"
+        "groups:\n  a: {application: a:b, listen: /a}\n  b: {script: /b, listen: ':1'}\n",
+        &as_user, &report);
+    assert_non_null(c);
+    assert_int_equal(report.count, 0);
+    cfg_free(c);
+    cfg_report_free(&report);
+}
+
+/* Files ------------------------------------------------------------------------------------------------ */
 
 struct folder {
     char path[64];
@@ -766,7 +785,7 @@ static void test_included_files_hold_groups_only(void **state)
         f, "groups.d/x.yaml:1:1: key \"global\" cannot stand in an included file, which holds groups only");
     write_file(f, "groups.d/x.yaml", "groups:\n  a: {listen: /c, script: b, allow-root: true}\n");
     assert_file_error(
-        f, "groups.d/x.yaml:2:28: script: \"b\" is a relative path; it must be absolute (start with /)");
+        f, "groups.d/x.yaml:2:27: script: \"b\" is a relative path; it must be absolute (start with /)");
     write_file(f, "groups.d/x.yaml", "- a\n");
     assert_file_error(f, "groups.d/x.yaml:1:1: the file must be a mapping with groups, not a list");
 }
@@ -836,10 +855,12 @@ int main(void)
         cmocka_unit_test(test_what_cannot_be_expanded_is_an_error),
         cmocka_unit_test(test_a_group_needs_a_socket_and_one_application),
         cmocka_unit_test(test_two_groups_cannot_share_a_socket),
+        cmocka_unit_test(test_groups_may_share_a_port_or_a_host),
         cmocka_unit_test(test_restart_delay_is_below_its_maximum),
         cmocka_unit_test(test_root_needs_a_user_or_leave),
         cmocka_unit_test(test_without_root_some_keys_are_ignored_with_a_warning),
         cmocka_unit_test(test_keys_without_meaning_are_warned_about),
+        cmocka_unit_test(test_defaults_may_hold_what_only_some_groups_can_use),
         cmocka_unit_test_setup_teardown(test_includes_add_groups, make_folder, remove_folder),
         cmocka_unit_test_setup_teardown(test_a_group_in_two_files_names_both_places, make_folder,
                                         remove_folder),

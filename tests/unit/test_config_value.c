@@ -73,9 +73,14 @@ static void test_what_is_no_number_is_refused(void **state)
 static void test_numbers_beyond_64_bits_are_out_of_range(void **state)
 {
     static const struct number_case cases[] = {
-        {CFG_NUMBER_PLAIN, "9223372036854775808", 0},  {CFG_NUMBER_PLAIN, "99999999999999999999999999", 0},
-        {CFG_NUMBER_PLAIN, "-9223372036854775809", 0}, {CFG_NUMBER_DURATION, "9223372036854775807h", 0},
-        {CFG_NUMBER_SIZE, "9223372036854775807K", 0},  {CFG_NUMBER_OCTAL, "7777777777777777777777777777", 0},
+        {CFG_NUMBER_PLAIN, "9223372036854775808", 0},
+        {CFG_NUMBER_PLAIN, "99999999999999999999999999", 0},
+        {CFG_NUMBER_PLAIN, "-9223372036854775809", 0},
+        {CFG_NUMBER_DURATION, "9223372036854775807h", 0},
+        {CFG_NUMBER_SIZE, "9223372036854775807K", 0},
+        {CFG_NUMBER_SIZE, "18014398509481984K", 0},
+        /* 2 to the 64th: nothing, if it wrapped around */
+        {CFG_NUMBER_OCTAL, "7777777777777777777777777777", 0},
     };
     (void)state;
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {

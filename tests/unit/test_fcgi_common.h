@@ -37,13 +37,13 @@ static inline void put(struct bytes *b, const void *bytes, size_t size)
     b->size += size;
 }
 
-static inline void put_record_of(struct bytes *b, int version, int type, int id, const void *content, size_t size,
-                                 size_t padding)
+static inline void put_record_of(struct bytes *b, int version, int type, int id, const void *content,
+                                 size_t size, size_t padding)
 {
     static const unsigned char zeros[255];
-    unsigned char header[8] = {(unsigned char)version,     (unsigned char)type, (unsigned char)(id >> 8),
-                               (unsigned char)id,          (unsigned char)(size >> 8), (unsigned char)size,
-                               (unsigned char)padding,     0};
+    unsigned char header[8] = {
+        (unsigned char)version,     (unsigned char)type, (unsigned char)(id >> 8), (unsigned char)id,
+        (unsigned char)(size >> 8), (unsigned char)size, (unsigned char)padding,   0};
     put(b, header, sizeof header);
     put(b, content, size);
     put(b, zeros, padding);

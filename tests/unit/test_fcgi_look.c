@@ -171,7 +171,8 @@ static void test_get_values_is_answered_at_once(void **state)
 {
     (void)state;
     static const char question[] = "\17\0FCGI_MPXS_CONNS\16\0FCGI_MAX_CONNS\5\0OTHER\15\0FCGI_MAX_REQS";
-    static const char answer[] = "\1\12\0\0\0\71\0\0\16\4FCGI_MAX_CONNS1024\15\4FCGI_MAX_REQS1024\17\1FCGI_MPXS_CONNS0";
+    static const char answer[] =
+        "\1\12\0\0\0\71\0\0\16\4FCGI_MAX_CONNS1024\15\4FCGI_MAX_REQS1024\17\1FCGI_MPXS_CONNS0";
     put_record_of(&input, 1, GET_VALUES, 0, question, sizeof question - 1, 5);
     send_bytes(sockets[0], &input);
     assert_look(FCGI_LOOK_EMPTY);
