@@ -33,7 +33,7 @@ nginx_pid=
 folder=
 
 say() {
-    printf '\033[1m==>\033[0m %s\n' "$*"
+    printf '==> %s\n' "$*"
 }
 
 stop_all() {
@@ -103,15 +103,16 @@ write_configuration() {
     fi
     cat >"$folder/pyfpm.yaml" <<END
 defaults:
-  listen: $folder/\$group.sock
   application: pyfpm_demo.wsgi:application
   processes: 2
 $identity
 groups:
   home:
+    listen: $folder/home.sock
     python-home: $folder/venv
     env: {DEMO_GROUP: home}
   overlay:
+    listen: $folder/overlay.sock
     python-path: [$folder/venv]
     env: {DEMO_GROUP: overlay}
 END
@@ -145,6 +146,14 @@ http {
 END
 }
 
+# Waits for the sockets: pyfpm makes them before anything else, or says why not and exits.
+wait_for_sockets() {
+    until [ -S "$folder/home.sock" ] && [ -S "$folder/overlay.sock" ]; do
+        kill -0 "$pyfpm_pid" 2>/dev/null || return 1
+        sleep 0.1
+    done
+}
+
 # Asks until there is an answer with status 200 that comes from the group, and prints it.
 ask() {
     $python - "$1" "$2" <<'END'
@@ -174,6 +183,7 @@ write_configuration
 say "starting: build/release/bin/pyfpm --config $folder/pyfpm.yaml"
 build/release/bin/pyfpm --config "$folder/pyfpm.yaml" &
 pyfpm_pid=$!
+wait_for_sockets
 nginx -p "$folder" -e "$folder/nginx.log" -c "$folder/nginx.conf" &
 nginx_pid=$!
 

@@ -163,8 +163,7 @@ struct host_conn *host_conn_take_event(struct host_conns *s, uint64_t token)
 
 static bool take_in_state(struct host_conn *c, enum host_conn_state state)
 {
-    uint32_t word = atomic_load(&c->word);
-    return (word & STATE_MASK) == (uint32_t)state && swap_state(c, number_of(word), state, HOST_CONN_OWNED);
+    return swap_state(c, number_of(atomic_load(&c->word)), state, HOST_CONN_OWNED);
 }
 
 bool host_conn_take_idle(struct host_conn *c)

@@ -15,8 +15,8 @@ int host_intake_open(struct host_worker *w, struct err *e);
 /* Stops watching both for good. The watch thread, once or more. */
 void host_intake_shut(struct host_worker *w);
 
-/* Watches both again after a lack of descriptors or entries; nothing happens otherwise. Called when one was given
- * back, and by the watch thread once w->resume_due_ms has passed. */
+/* Watches both again after a lack of descriptors or entries; nothing happens otherwise. Called when one was
+ * given back, and by the watch thread once w->resume_due_ms has passed. */
 void host_intake_resume(struct host_worker *w);
 
 /* Deals with what the ready set reported. Returns a connection on which a whole request header waits, owned

@@ -8,7 +8,7 @@ import textwrap
 import pytest
 
 import fastcgi
-from pyfpm import GROUP_USER, IS_ROOT, RELOAD_FAILED
+from pyfpm import GROUP_USER, IS_ROOT, RELOAD_FAILED, ROOT
 
 USER = f'    user: {GROUP_USER}\n' if IS_ROOT else ''
 
@@ -110,6 +110,11 @@ def test_request_of_an_unknown_group_names_it(fpm, apps):
     done = fpm.command('request', 'shot', '/')
     assert done.returncode in (1, 64)
     assert 'shot' in done.stderr
+
+
+def test_the_example_file_is_a_good_one(fpm):
+    done = fpm.run('dump', '--config', ROOT / 'packaging' / 'examples' / 'pyfpm.yaml')
+    assert done.returncode == 0, done.stderr
 
 
 # Errors in the file ---------------------------------------------------------------------------------------

@@ -68,7 +68,7 @@ def test_man_pages_have_no_warning():
     pages = [*(ROOT / 'docs').glob('*.[1-8]'), *BUILD.rglob('*.[58]')]
     assert pages
     for page in pages:
-        done = subprocess.run(['man', '--warnings', '-E', 'UTF-8', '-l', '-T', 'utf8', '-Z', page], text=True,
+        done = subprocess.run(['man', '--warnings', '-E', 'UTF-8', '-l', '-Tutf8', '-Z', page], text=True,
                               capture_output=True, env={**os.environ, 'MANROFFSEQ': '', 'LC_ALL': 'C.UTF-8'})
         assert (done.returncode, done.stderr) == (0, ''), page
 
