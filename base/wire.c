@@ -99,6 +99,20 @@ int wire_try_send(int fd, const struct wire_msg *m)
     return send_message(fd, m, MSG_DONTWAIT);
 }
 
+/* A socket that asks for no credentials has room for more descriptors than a message of ours carries. */
+static void take_fds(struct wire_msg *m, const struct cmsghdr *c)
+{
+    size_t count = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+    for (size_t i = 0; i < count; i++) {
+        int fd;
+        memcpy(&fd, CMSG_DATA(c) + i * sizeof fd, sizeof fd);
+        if (m->fd_count < WIRE_FDS_MAX)
+            m->fds[m->fd_count++] = fd;
+        else
+            close(fd);
+    }
+}
+
 static void take_control(struct wire_msg *m, struct msghdr *message)
 {
     for (struct cmsghdr *c = CMSG_FIRSTHDR(message); c; c = CMSG_NXTHDR(message, c)) {
@@ -109,8 +123,7 @@ static void take_control(struct wire_msg *m, struct msghdr *message)
             memcpy(&sender, CMSG_DATA(c), sizeof sender);
             m->sender = sender.pid;
         } else if (c->cmsg_type == SCM_RIGHTS) {
-            m->fd_count = (unsigned)((c->cmsg_len - CMSG_LEN(0)) / sizeof(int));
-            memcpy(m->fds, CMSG_DATA(c), sizeof(int) * m->fd_count);
+            take_fds(m, c);
         }
     }
 }

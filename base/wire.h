@@ -45,14 +45,16 @@ enum wire_type {
     /* template, worker, responder → supervisor */
     WIRE_LOG, /* flags: enum log_level; text */
     /* supervisor → responder */
-    WIRE_ANSWER,  /* slot: which group; fds: its listening socket and hand-over receiver; text: name\0reason */
-    WIRE_RELEASE, /* slot: which group: stop answering, close its descriptors */
+    WIRE_ANSWER,  /* slot: which group; fds: its listening socket, hand-over receiver and sender */
+    WIRE_RELEASE, /* slot: which group: pass its connections on, stop answering; flags: WIRE_RELEASE_LAST */
     WIRE_FINISH,  /* answer what is queued, then exit */
     WIRE_TYPE_END
 };
 
 enum {
     WIRE_PRELOADED = 1,
+
+    WIRE_RELEASE_LAST = 1, /* the group ends: answer what is queued, close what is kept */
 
     WIRE_DRAIN_BACKLOG = 1, /* nobody will accept on this listening socket after you: serve what is queued */
     WIRE_DRAIN_LAST = 2     /* the group ends: close idle kept connections, there is nobody to hand them to */

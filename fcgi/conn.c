@@ -124,8 +124,8 @@ int fcgi_conn_finish(struct fcgi_conn *c, bool may_wait)
         sigfillset(&all);
         pthread_sigmask(SIG_SETMASK, &all, &before);
     }
-    FCGX_FClose(
-        c->request.err); /* first, and unused: then the other one ends the request in the same write */
+    /* STDERR first: it is unused, so nothing is written, and closing STDOUT then ends the request too. */
+    FCGX_FClose(c->request.err);
     int failed = FCGX_FClose(c->request.out);
     int error = FCGX_GetError(c->request.out);
     if (may_wait)

@@ -53,6 +53,9 @@ int fcgi_set_io_timeout(int fd, int64_t timeout_ms);
 /* A thread's request object, used again and again. */
 struct fcgi_request;
 struct fcgi_request *fcgi_request_new(void); /* NULL without memory */
+
+/* How long fcgi_request_end() may go on reading what a peer still sends before it closes. */
+void fcgi_request_set_farewell(struct fcgi_request *r, int64_t farewell_ms);
 void fcgi_request_free(struct fcgi_request *r);
 
 /* Begins the request that fcgi_look() found whole. Takes *fd (sets it to -1). true: parameters are there.
@@ -97,7 +100,10 @@ bool fcgi_request_is_broken(const struct fcgi_request *r);
 
 /* Ends the request: END_REQUEST, appStatus 0; small unread body is read away. Returns the connection when
  * the peer asked to keep it and it can be (the caller's again), else closes it gently (what the peer still
- * sends is read for a bounded time, so that it gets the answer) and returns -1. Not with the GIL. */
+ * sends is read for a bounded time, so that it gets the answer) and returns -1. After the answer is out it
+ * waits only for a peer whose body is still under way: 200 ms for the rest of a body before it gives up
+ * keeping, then one second for each further piece and ten for all, or what was set, before it closes. Not with
+ * the GIL. */
 int fcgi_request_end(struct fcgi_request *r);
 
 /* Breaks the connection without END_REQUEST, so that the web server can tell the response is cut short. */

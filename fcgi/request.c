@@ -15,9 +15,10 @@
 #include <sys/time.h>
 #include <unistd.h>
 
-#define KEEP_WAIT_MS     200  /* for the end of a body that is on its way */
-#define GENTLE_WAIT_MS   1000 /* for a peer that is still sending when its connection closes */
-#define GENTLE_BYTES_MAX (64 * 1024)
+#define KEEP_WAIT_MS 200 /* for the end of a body that is on its way */
+#define GENTLE_PAUSE_MS                                                                                      \
+    1000                  /* between two pieces of what a peer is still sending when its connection closes */
+#define FAREWELL_MS 10000 /* for all of it, unless set otherwise */
 
 int fcgi_init(struct err *e)
 {
@@ -38,12 +39,18 @@ struct fcgi_request *fcgi_request_new(void)
     if (!r)
         return NULL;
     r->fd = -1;
+    r->farewell_ms = FAREWELL_MS;
     r->conn = fcgi_conn_new();
     if (!r->conn) {
         free(r);
         return NULL;
     }
     return r;
+}
+
+void fcgi_request_set_farewell(struct fcgi_request *r, int64_t farewell_ms)
+{
+    r->farewell_ms = farewell_ms;
 }
 
 void fcgi_request_free(struct fcgi_request *r)
@@ -135,22 +142,27 @@ bool fcgi_request_is_broken(const struct fcgi_request *r)
     return r->broken != 0;
 }
 
-/* Closing with unread bytes makes the kernel reset the connection, and the peer may lose its answer over
- * it. So: say that no more comes, and read what the peer is still sending, within bounds. */
-static void close_gently(int fd)
+static int64_t earlier(int64_t a, int64_t b)
 {
-    char nowhere[8192];
-    size_t left = GENTLE_BYTES_MAX;
-    int64_t deadline_ms = clock_now_ms() + GENTLE_WAIT_MS;
+    return a < b ? a : b;
+}
+
+/* Closing with unread bytes makes the kernel reset the connection, and the peer may lose its answer over
+ * it: nginx gives its client 502 when it cannot send the rest of a body. So: say that no more comes, and
+ * read what the peer is still sending, within bounds of time. */
+static void close_gently(int fd, int64_t farewell_ms)
+{
+    char nowhere[65536];
+    int64_t deadline_ms = clock_now_ms() + farewell_ms;
 
     shutdown(fd, SHUT_WR);
-    while (left > 0) {
-        ssize_t got = recv(fd, nowhere, left < sizeof nowhere ? left : sizeof nowhere, MSG_DONTWAIT);
-        if (got == 0)
+    for (;;) {
+        int64_t now_ms = clock_now_ms();
+        ssize_t got = recv(fd, nowhere, sizeof nowhere, MSG_DONTWAIT);
+        if (got == 0 || now_ms >= deadline_ms)
             break;
-        if (got > 0)
-            left -= (size_t)got;
-        else if (errno != EINTR && (errno != EAGAIN || !fcgi_wait_readable(fd, deadline_ms)))
+        if (got < 0 && errno != EINTR &&
+            (errno != EAGAIN || !fcgi_wait_readable(fd, earlier(deadline_ms, now_ms + GENTLE_PAUSE_MS))))
             break;
     }
     close(fd);
@@ -179,7 +191,7 @@ int fcgi_request_end(struct fcgi_request *r)
     if (all_read || broken)
         close(fd);
     else
-        close_gently(fd);
+        close_gently(fd, r->farewell_ms);
     return -1;
 }
 

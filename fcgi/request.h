@@ -32,6 +32,7 @@ struct fcgi_request {
     char *const *params;
     int64_t length_left; /* as fcgi_request_body_left() */
     bool length_bad;
+    int64_t farewell_ms; /* for a peer that is still sending when its connection closes */
     struct fcgi_body body;
 };
 

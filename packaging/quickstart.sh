@@ -91,7 +91,7 @@ build() {
 make_environment() {
     say 'making a virtual environment and installing packaging/demo into it'
     $python -m venv "$folder/venv"
-    "$folder/venv/bin/pip" install --no-index --no-cache-dir --quiet --disable-pip-version-check packaging/demo
+    PYTHONDONTWRITEBYTECODE=1 "$folder/venv/bin/pip" install --no-index --no-cache-dir --quiet --disable-pip-version-check packaging/demo
 }
 
 # One group has the environment as its python-home, the other as an overlay over the system's Python.

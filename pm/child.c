@@ -14,11 +14,15 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 /* So that one child that floods its channel cannot keep the loop from the others. */
 #define MESSAGES_PER_TURN 64
+
+/* More than a channel holds: all that a process had sent when it ended. */
+#define MESSAGES_AT_END 4096
 
 static struct pm_child *children; /* all of them, for pm_child_reap_all() */
 
@@ -63,20 +67,28 @@ static void write_log_record(const struct pm_child *child, const struct wire_msg
     log_write_text(level, &subject, NULL, m->text, m->text_size);
 }
 
+static void note_channel_closed(struct pm_child *child)
+{
+    child->channel_closed = true;
+    uv_poll_stop(&child->channel_watch);
+    if (child->pid == 0 && child->kind->lost)
+        child->kind->lost(child);
+}
+
 /* Delivers what is waiting, at most that many messages. */
 static void read_channel(struct pm_child *child, int most)
 {
     struct log_subject subject = {child->group, child->pid};
     struct wire_msg m;
-    while (most-- > 0 && uv_is_active((uv_handle_t *)&child->channel_watch)) {
+    while (most-- > 0 && !child->channel_closed) {
         int got = wire_receive(child->channel, &m, false);
-        if (got == 0 || (got < 0 && errno != EAGAIN && errno != EPROTO)) {
-            uv_poll_stop(&child->channel_watch);
-            return;
-        }
         if (got < 0 && errno == EAGAIN)
             return;
-        if (got < 0)
+        if (got < 0 && errno == ECONNRESET) /* it ended with messages of ours unread; its own follow */
+            continue;
+        if (got == 0 || (got < 0 && errno != EPROTO))
+            note_channel_closed(child);
+        else if (got < 0)
             log_write(LOG_LEVEL_ERROR, &subject, "%s sent something that is no message", child->kind->name);
         else if (m.type == WIRE_LOG)
             write_log_record(child, &m);
@@ -89,10 +101,7 @@ static void on_channel(uv_poll_t *watch, int status, int events)
 {
     (void)events;
     struct pm_child *child = watch->data;
-    if (status < 0)
-        uv_poll_stop(watch);
-    else
-        read_channel(child, MESSAGES_PER_TURN);
+    read_channel(child, status < 0 ? MESSAGES_AT_END : MESSAGES_PER_TURN); /* libuv watches no further after an error */
 }
 
 struct pm_child *pm_child_new(uv_loop_t *loop, const struct pm_child_kind *kind, void *owner, const char *group,
@@ -153,6 +162,12 @@ void pm_child_signal(struct pm_child *child, int signal_number)
         fd_signal_process(child->pidfd, signal_number);
 }
 
+void pm_child_hang_up(struct pm_child *child)
+{
+    shutdown(child->channel, SHUT_RD);
+    read_channel(child, MESSAGES_AT_END);
+}
+
 void pm_child_free(struct pm_child **child)
 {
     struct pm_child *c = *child;
@@ -176,7 +191,7 @@ static void note_end(struct pm_child *child, int wait_status)
 {
     child->reaped = true;
     child->wait_status = wait_status;
-    read_channel(child, MESSAGES_PER_TURN);
+    read_channel(child, MESSAGES_AT_END);
     fd_close(&child->pidfd);
     child->kind->ended(child);
 }

@@ -1,7 +1,7 @@
 /* One process of ours: its channel, its pid as the kernel told it, and how it ended.
  *
  * Templates, workers and the responder are children. A child's owner learns what it says and that it ended
- * through two callbacks; these only record (the owner marks its group dirty), they start and free nothing.
+ * through callbacks; these only record (the owner marks its group dirty), they start and free nothing.
  * Before "ended" is called everything that the child had sent has been delivered. */
 #ifndef PM_CHILD_H
 #define PM_CHILD_H
@@ -19,6 +19,7 @@ struct pm_child_kind {
     const char *name; /* "template", "worker", "responder": for the log */
     void (*message)(struct pm_child *child, const struct wire_msg *m);
     void (*ended)(struct pm_child *child); /* reaped; child->wait_status is set */
+    void (*lost)(struct pm_child *child);  /* the channel closed while the pid was unknown; or NULL */
 };
 
 struct pm_child {
@@ -33,6 +34,7 @@ struct pm_child {
 
     /* private to child.c */
     uv_poll_t channel_watch;
+    bool channel_closed; /* nothing more will come */
     struct pm_child *next;
     struct pm_child *previous;
 };
@@ -52,6 +54,10 @@ int pm_child_send(struct pm_child *child, const struct wire_msg *m);
 
 /* Signals through the pidfd. Nothing happens when the pid is unknown or the child is reaped. */
 void pm_child_signal(struct pm_child *child, int signal_number);
+
+/* Hears what it has sent; whatever it says after that fails on its side, and nobody can be adopted through this
+ * channel any more. */
+void pm_child_hang_up(struct pm_child *child);
 
 /* Stops listening to it and frees it, once libuv has let go. The process itself is not touched; when it
  * still runs it will be reaped unnoticed. *child becomes NULL; NULL is fine. */

@@ -32,6 +32,14 @@ static struct log_subject template_subject(const struct pm_generation *gen)
     return (struct log_subject){gen->cfg->name, gen->template_child ? (int)gen->template_child->pid : 0};
 }
 
+/* How long the template may stay in its state; 0: for ever. */
+static int64_t template_patience_ms(const struct pm_generation *gen)
+{
+    if (gen->template_state == PM_TEMPLATE_STARTING)
+        return gen->cfg->startup_timeout_ms;
+    return gen->template_state == PM_TEMPLATE_ENDING ? gen->cfg->shutdown_timeout_ms : 0;
+}
+
 /* The only door between a template's states. */
 static void enter(struct pm_generation *gen, enum pm_template_event event)
 {
@@ -43,7 +51,8 @@ static void enter(struct pm_generation *gen, enum pm_template_event event)
         return;
     }
     gen->template_state = (enum pm_template_state)next;
-    gen->template_due_ms = next == PM_TEMPLATE_STARTING ? clock_now_ms() + gen->cfg->startup_timeout_ms : 0;
+    int64_t patience = template_patience_ms(gen);
+    gen->template_due_ms = patience > 0 ? clock_now_ms() + patience : 0;
     pm_group_mark_dirty(gen->group);
 }
 
@@ -55,19 +64,26 @@ static void set_failure(struct pm_generation *gen, const char *why)
 
 static void fail_spawn(struct pm_generation *gen, const struct wire_msg *m)
 {
-    for (struct pm_worker *w = gen->workers; w; w = w->next)
-        if (w->serial == m->serial && w->state == PM_WORKER_FORKING) {
-            w->failure = strdup(m->text);
+    for (struct pm_worker *w = gen->workers; w; w = w->next) {
+        if (w->serial != m->serial || w->end_noted || (w->state != PM_WORKER_FORKING && w->state != PM_WORKER_GONE))
+            continue;
+        free(w->failure); /* its channel may have closed before this came */
+        w->failure = strdup(m->text);
+        if (w->state == PM_WORKER_FORKING)
             pm_worker_enter(w, PM_WORKER_EXIT);
-        }
+    }
 }
 
 static void take_refusal(struct pm_generation *gen, const struct wire_msg *m)
 {
-    if (m->type == WIRE_TEMPLATE_FAILED)
-        set_failure(gen, m->text);
-    else
-        gen->preload = false; /* the next start imports in each worker; the template has logged why */
+    if (gen->template_state == PM_TEMPLATE_STARTING) {
+        if (m->type == WIRE_TEMPLATE_FAILED)
+            set_failure(gen, m->text);
+        else if (gen->preload)
+            gen->preload = false; /* the next start imports in each worker; the template has logged why */
+        else
+            set_failure(gen, "its template complains of a preload that it was not to do");
+    }
     enter(gen, PM_TEMPLATE_REFUSES);
 }
 
@@ -93,16 +109,8 @@ static void on_message(struct pm_child *child, const struct wire_msg *m)
     }
 }
 
-/* A worker that the dead template had not forked yet will never come. One that was forked says hello
- * before the template can end it, except when both are killed at once: its own channel closes then, and
- * startup-timeout finds it. */
-static void give_up_unforked(struct pm_generation *gen)
-{
-    for (struct pm_worker *w = gen->workers; w; w = w->next)
-        if (w->state == PM_WORKER_FORKING)
-            pm_worker_enter(w, PM_WORKER_EXIT);
-}
-
+/* The channel of a worker that was not forked yet closes with the template; one that was forked comes all the
+ * same. */
 static void on_ended(struct pm_child *child)
 {
     struct pm_generation *gen = child->owner;
@@ -121,10 +129,9 @@ static void on_ended(struct pm_child *child)
         log_write(LOG_LEVEL_DEBUG, &subject, "template %s", how);
     }
     enter(gen, PM_TEMPLATE_EXIT);
-    give_up_unforked(gen);
 }
 
-static const struct pm_child_kind template_kind = {"template", on_message, on_ended};
+static const struct pm_child_kind template_kind = {"template", on_message, on_ended, NULL};
 
 /* Twice the workers: during a roll each may have a successor, and drained ones take their time. */
 static uint32_t slots_for(const struct cfg_group *cfg)
@@ -260,10 +267,37 @@ out:
 
 void pm_generation_stop_template(struct pm_generation *gen)
 {
-    if (gen->template_state == PM_TEMPLATE_NONE || gen->template_state == PM_TEMPLATE_ENDING)
+    if (gen->template_state != PM_TEMPLATE_ENDING)
+        pm_generation_kill_template(gen);
+}
+
+void pm_generation_kill_template(struct pm_generation *gen)
+{
+    if (gen->template_state == PM_TEMPLATE_NONE)
         return;
     pm_child_signal(gen->template_child, SIGKILL);
-    enter(gen, PM_TEMPLATE_STOP);
+    if (gen->template_state != PM_TEMPLATE_ENDING)
+        enter(gen, PM_TEMPLATE_STOP);
+    gen->template_due_ms = 0;
+}
+
+static bool is_overdue(int64_t due_ms, int64_t now_ms)
+{
+    return due_ms != 0 && now_ms >= due_ms;
+}
+
+void pm_generation_enforce(struct pm_generation *gen, int64_t now_ms)
+{
+    if (is_overdue(gen->template_due_ms, now_ms)) {
+        if (gen->template_state == PM_TEMPLATE_STARTING)
+            set_failure(gen, "its template did not become ready within startup-timeout");
+        pm_generation_kill_template(gen);
+    }
+    for (struct pm_worker *w = gen->workers; w; w = w->next) {
+        if (w->state == PM_WORKER_FORKING && is_overdue(w->due_ms, now_ms))
+            pm_generation_stop_template(gen); /* it is stuck, and would be with the next worker */
+        pm_worker_enforce(w, now_ms);
+    }
 }
 
 static int take_slot(struct pm_generation *gen)

@@ -26,6 +26,9 @@
 /* A worker that ends by itself sooner than this has died young, and its successor waits. */
 #define YOUNG_MS 10000
 
+/* Room for some thousand connections on their way to a sibling; the kernel's default holds 278, measured. */
+#define HANDOVER_BYTES (2 * 1024 * 1024)
+
 struct pm_group {
     struct pm *pm;
     uint32_t id;
@@ -65,8 +68,11 @@ static struct log_subject subject_of(const struct pm_group *g)
 static int open_handover(struct pm_group *g, struct err *e)
 {
     int pair[2];
+    int size = HANDOVER_BYTES;
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair) < 0)
         return err_errno(e, "cannot make the hand-over socket");
+    if (setsockopt(pair[1], SOL_SOCKET, SO_SNDBUFFORCE, &size, sizeof size) < 0) /* only root passes wmem_max */
+        setsockopt(pair[1], SOL_SOCKET, SO_SNDBUF, &size, sizeof size);
     g->handover_rx = pair[0];
     g->handover_tx = pair[1];
     return 0;
@@ -146,6 +152,18 @@ static void abandon(struct pm_group *g, struct pm_generation *gen)
         g->current = NULL;
 }
 
+static bool ask_responder(struct pm_group *g, struct pm_responder *r)
+{
+    return pm_responder_answer(r, g->id, pm_listener_fd(g->listener), g->handover_rx, g->handover_tx);
+}
+
+static void stop_answering(struct pm_group *g)
+{
+    if (g->answered)
+        pm_responder_release(pm_responder_of(g->pm), g->id, g->ending);
+    g->answered = false;
+}
+
 /* After a failed reload the socket and the configuration that work are wanted again. */
 static void want_what_serves(struct pm_group *g)
 {
@@ -154,6 +172,9 @@ static void want_what_serves(struct pm_group *g)
         cfg_group_free(g->wanted);
         g->wanted = copy;
     }
+    if (g->listener == g->current->listener)
+        return;
+    stop_answering(g);
     pm_listener_release(&g->listener);
     g->listener = pm_listener_hold(g->current->listener);
 }
@@ -202,19 +223,6 @@ static void note_ends(struct pm_group *g, struct pm_generation *gen, int64_t now
         else if (gen == g->current)
             note_loss(g, w, now);
     }
-}
-
-/* ---- patience ---- */
-
-static void enforce_patience(struct pm_generation *gen, int64_t now)
-{
-    if (gen->template_due_ms != 0 && now >= gen->template_due_ms) {
-        if (!gen->failure)
-            gen->failure = strdup("its template did not become ready within startup-timeout");
-        pm_generation_stop_template(gen);
-    }
-    for (struct pm_worker *w = gen->workers; w; w = w->next)
-        pm_worker_enforce(w, now);
 }
 
 /* ---- the next generation ---- */
@@ -283,8 +291,7 @@ static void settle_next(struct pm_group *g, int64_t now)
         fail_next(g, e.text);
     else if (pm_generation_count(gen, PM_WORKER_SERVING) > 0)
         promote(g);
-    else if (gen->template_state == PM_TEMPLATE_READY && pm_generation_count_coming(gen) == 0 &&
-             !pm_generation_spawn(gen, &e))
+    else if (gen->template_state == PM_TEMPLATE_READY && !gen->workers && !pm_generation_spawn(gen, &e))
         fail_next(g, e.text);
 }
 
@@ -325,11 +332,12 @@ static void keep_template(struct pm_group *g, int64_t now)
         note_template_failure(g, e.text);
 }
 
+/* Nothing has failed for long enough. One worker that goes on serving is not enough: another may die again and
+ * again beside it. */
 static void forgive_old_failures(struct pm_group *g, int64_t now)
 {
-    for (const struct pm_worker *w = g->current->workers; g->failures > 0 && w; w = w->next)
-        if (w->state == PM_WORKER_SERVING && now - w->born_ms >= YOUNG_MS)
-            g->failures = 0;
+    if (now - g->retry_at_ms >= YOUNG_MS && pm_generation_count(g->current, PM_WORKER_SERVING) > 0)
+        g->failures = 0;
 }
 
 static void settle_current(struct pm_group *g, int64_t now)
@@ -416,10 +424,8 @@ static void settle_end(struct pm_group *g)
     /* What came between the last accept and now is answered, not reset. */
     struct pm_responder *r = pm_responder_of(g->pm);
     if (!g->answered && is_ours_alone(g, g->listener))
-        g->answered = r && pm_responder_answer(r, g->id, g->name, pm_listener_fd(g->listener), g->handover_rx);
-    if (g->answered)
-        pm_responder_release(r, g->id);
-    g->answered = false;
+        g->answered = r && ask_responder(g, r);
+    stop_answering(g);
     g->gone = true;
 }
 
@@ -432,12 +438,10 @@ static void settle_answering(struct pm_group *g)
     bool wanted = g->failures > 0 && serving == 0;
     if (wanted == g->answered || g->ending || !r)
         return;
-    if (wanted) {
-        g->answered = pm_responder_answer(r, g->id, g->name, pm_listener_fd(g->listener), g->handover_rx);
-    } else {
-        pm_responder_release(r, g->id);
-        g->answered = false;
-    }
+    if (wanted)
+        g->answered = ask_responder(g, r);
+    else
+        stop_answering(g);
 }
 
 /* ---- settling ---- */
@@ -468,6 +472,8 @@ static void arm_timer(struct pm_group *g, int64_t now)
     int64_t due = 0;
     if (g->retry_at_ms > now && !g->ending)
         consider(&due, g->retry_at_ms);
+    if (g->failures > 0 && g->retry_at_ms + YOUNG_MS > now && !g->ending)
+        consider(&due, g->retry_at_ms + YOUNG_MS);
     for (const struct pm_generation *gen = g->generations; gen; gen = gen->next) {
         consider(&due, gen->template_due_ms);
         for (const struct pm_worker *w = gen->workers; w; w = w->next)
@@ -486,7 +492,7 @@ void pm_group_settle(struct pm_group *g)
     int64_t now = clock_now_ms();
     g->dirty = false;
     for (struct pm_generation *gen = g->generations; gen; gen = gen->next) {
-        enforce_patience(gen, now);
+        pm_generation_enforce(gen, now);
         note_ends(g, gen, now);
     }
     sweep(g);
@@ -514,10 +520,7 @@ int pm_group_reload(struct pm_group *g, const struct cfg_group *cfg, struct pm_l
     g->wanted = copy;
     pm_listener_release(&g->listener);
     g->listener = listener;
-    if (g->answered) { /* perhaps on another socket */
-        pm_responder_release(pm_responder_of(g->pm), g->id);
-        g->answered = false;
-    }
+    stop_answering(g); /* perhaps on another socket */
     g->reload = PM_RELOAD_GOING;
     g->retry_at_ms = 0;
     make_next(g);
@@ -541,7 +544,7 @@ void pm_group_end(struct pm_group *g)
 void pm_group_kill(struct pm_group *g)
 {
     for (struct pm_generation *gen = g->generations; gen; gen = gen->next) {
-        pm_generation_stop_template(gen);
+        pm_generation_kill_template(gen);
         for (struct pm_worker *w = gen->workers; w; w = w->next)
             if (w->state != PM_WORKER_GONE)
                 pm_worker_kill(w);

@@ -11,10 +11,12 @@
 #include "config/config.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <grp.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <pwd.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -30,7 +32,7 @@ struct pm_listener {
     unsigned holders;
     char *address; /* as the configuration says it */
     char *path;    /* of a unix socket while its file is ours, else NULL */
-    bool door_closed; /* no new client can come; never found again */
+    bool door_closed; /* no new client can come; never found again. A TCP socket has no door but itself */
     dev_t device;  /* of that file */
     ino_t inode;
     struct pm_listener *next;
@@ -83,6 +85,29 @@ static int find_owner(const struct cfg_group *group, uid_t *uid, gid_t *gid, str
     return 0;
 }
 
+/* An O_PATH descriptor of the socket file, if it is still the one that was made; else -1 with errno. The group's
+ * user may own the folder: nothing that lies under the name instead may be touched. */
+static int open_own_file(const struct pm_listener *l)
+{
+    struct stat status;
+    int file = open(l->path, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+    if (file < 0)
+        return -1;
+    if (fstat(file, &status) == 0 && status.st_dev == l->device && status.st_ino == l->inode)
+        return file;
+    close(file);
+    errno = ENOENT;
+    return -1;
+}
+
+/* fchmod(2) refuses an O_PATH descriptor. */
+static int change_mode(int file, mode_t mode)
+{
+    char path[64];
+    snprintf(path, sizeof path, "/proc/self/fd/%d", file);
+    return chmod(path, mode);
+}
+
 static int apply_permissions(const struct pm_listener *l, const struct cfg_group *group, struct err *e)
 {
     uid_t uid;
@@ -91,11 +116,16 @@ static int apply_permissions(const struct pm_listener *l, const struct cfg_group
         return 0;
     if (find_owner(group, &uid, &gid, e) < 0)
         return -1;
-    if ((uid != (uid_t)-1 || gid != (gid_t)-1) && chown(l->path, uid, gid) < 0)
-        return err_errno(e, "cannot change the owner of %s", l->path);
-    if (chmod(l->path, (mode_t)group->listen_mode) < 0)
-        return err_errno(e, "cannot change the mode of %s", l->path);
-    return 0;
+    int file = open_own_file(l);
+    if (file < 0)
+        return err_errno(e, "%s is not the socket that was made there", l->path);
+    int result = 0;
+    if ((uid != (uid_t)-1 || gid != (gid_t)-1) && fchownat(file, "", uid, gid, AT_EMPTY_PATH) < 0)
+        result = err_errno(e, "cannot change the owner of %s", l->path);
+    else if (change_mode(file, (mode_t)group->listen_mode) < 0)
+        result = err_errno(e, "cannot change the mode of %s", l->path);
+    close(file);
+    return result;
 }
 
 /* Nobody answers at a socket file that a killed process left behind. */
@@ -143,7 +173,7 @@ static int open_unix(struct pm_listener *l, const char *path, struct err *e)
     if (bind_unix(l->fd, path, e) < 0)
         return -1;
     l->path = strdup(path);
-    if (!l->path || stat(path, &status) < 0)
+    if (!l->path || lstat(path, &status) < 0)
         return err_errno(e, "%s", path);
     l->device = status.st_dev;
     l->inode = status.st_ino;
@@ -197,10 +227,21 @@ static int bring_up_to_date(struct pm_listener *l, const struct cfg_group *group
     return apply_permissions(l, group, e);
 }
 
+/* A socket whose file somebody removed is reached by nobody: a new one takes its place. */
+static bool is_reachable(const struct pm_listener *l)
+{
+    if (l->door_closed)
+        return false;
+    int file = l->path ? open_own_file(l) : -1;
+    bool reachable = !l->path || file >= 0;
+    fd_close(&file);
+    return reachable;
+}
+
 static struct pm_listener *find(const char *address)
 {
     for (struct pm_listener *l = listeners; l; l = l->next)
-        if (!l->door_closed && strcmp(l->address, address) == 0)
+        if (strcmp(l->address, address) == 0 && is_reachable(l))
             return l;
     return NULL;
 }
@@ -233,12 +274,13 @@ struct pm_listener *pm_listener_hold(struct pm_listener *l)
 
 void pm_listener_close_door(struct pm_listener *l)
 {
-    struct stat status;
-    l->door_closed = true;
     if (!l->path)
         return;
-    if (lstat(l->path, &status) == 0 && status.st_dev == l->device && status.st_ino == l->inode)
+    l->door_closed = true;
+    int file = open_own_file(l);
+    if (file >= 0)
         unlink(l->path);
+    fd_close(&file);
     free(l->path);
     l->path = NULL;
 }

@@ -5,10 +5,13 @@
 
 #include "config/config.h"
 
+#include <fcntl.h>
 #include <getopt.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 static const char overview[] =
     "pyfpm " PYFPM_VERSION ", the FastCGI process manager for Python\n"
@@ -112,8 +115,22 @@ static const struct command *take_command(int *argc, char **argv)
     return &commands[0];
 }
 
+/* No descriptor of ours may take the place of a standard one that is closed. */
+static bool hold_standard_descriptors(void)
+{
+    int fd;
+    do
+        fd = open("/dev/null", O_RDWR);
+    while (fd >= 0 && fd <= STDERR_FILENO);
+    if (fd >= 0)
+        close(fd);
+    return fd >= 0;
+}
+
 int main(int argc, char **argv)
 {
+    if (!hold_standard_descriptors())
+        return EXIT_FAILURE;
     const struct command *command = take_command(&argc, argv);
     return command->run(argc, argv);
 }

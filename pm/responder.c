@@ -2,8 +2,8 @@
  *
  * A small process of its own without Python and without privileges, so that the supervisor never reads a
  * byte from the web side. Told by its channel which listening sockets to answer on; looks before it reads
- * (fcgi/), so a slow or silent client holds up nobody. Closes after each answer: a kept connection would
- * tie the client to it after the group has recovered. One process, one thread, poll(2). */
+ * (fcgi/), so a slow or silent client holds up nobody. Kept connections stay open, and when the group has
+ * recovered they are handed to its workers. One process, one thread, poll(2). */
 #include "base/clock.h"
 #include "base/err.h"
 #include "base/fd.h"
@@ -27,8 +27,10 @@
 #define GROUPS_MAX      1024
 #define CONNECTIONS_MAX 512
 #define PATIENCE_MS     5000 /* for a whole request header */
+#define KEEP_MS         90000 /* for the next request on a kept connection: longer than web servers keep them */
 #define FAREWELL_MS     1000 /* for connections that are open when we are told to finish */
 #define IO_TIMEOUT_MS   500  /* for one read or write of an answer */
+#define UNREAD_BODY_MS  250  /* for a body that is still under way: one client must not hold up the others */
 
 static const char answer[] = "Status: 503 Service Unavailable\r\n"
                              "Content-Type: text/plain; charset=utf-8\r\n"
@@ -40,10 +42,13 @@ struct served_group {
     uint32_t id;
     int listen_fd;
     int handover_rx;
+    int handover_tx;
 };
 
 struct connection {
     int fd;
+    uint32_t group_id;
+    bool is_kept; /* it had an answer, and nothing came since */
     int64_t due_ms;
 };
 
@@ -72,7 +77,7 @@ static int drop_privileges(struct err *e)
 
 static int become_small(struct err *e)
 {
-    struct rlimit files = {GROUPS_MAX * 2 + CONNECTIONS_MAX + 64, GROUPS_MAX * 2 + CONNECTIONS_MAX + 64};
+    struct rlimit files = {GROUPS_MAX * 3 + CONNECTIONS_MAX + 64, GROUPS_MAX * 3 + CONNECTIONS_MAX + 64};
     setsid(); /* Ctrl-C is for the supervisor */
     if (chdir("/") < 0)
         return err_errno(e, "chdir");
@@ -95,42 +100,55 @@ static void drop_connection(struct responder *r, size_t index)
     r->connections[index] = r->connections[--r->connection_count];
 }
 
+/* *fd is -1 afterwards, unless the connection is kept. */
 static void send_answer(struct responder *r, int *fd)
 {
     struct iovec part = {(void *)answer, sizeof answer - 1};
     if (!fcgi_request_begin(r->request, fd))
         return;
-    if (fcgi_request_write(r->request, &part, 1) < 0) {
+    if (fcgi_request_write(r->request, &part, 1) < 0)
         fcgi_request_break(r->request);
-        return;
-    }
-    int kept = fcgi_request_end(r->request);
-    fd_close(&kept);
+    else
+        *fd = fcgi_request_end(r->request);
 }
 
 /* True when the connection is done with. */
 static bool attend(struct responder *r, struct connection *c)
 {
-    switch (fcgi_look(c->fd, NULL)) {
-    case FCGI_LOOK_WHOLE:
+    enum fcgi_look look;
+    while ((look = fcgi_look(c->fd, NULL)) == FCGI_LOOK_WHOLE) {
         send_answer(r, &c->fd);
-        return true;
-    case FCGI_LOOK_EMPTY:
-    case FCGI_LOOK_PARTIAL:
-        return false;
-    default:
-        return true;
+        if (c->fd < 0)
+            return true;
+        c->is_kept = true;
+        c->due_ms = clock_now_ms() + KEEP_MS;
     }
+    if (look == FCGI_LOOK_PARTIAL && c->is_kept) {
+        c->is_kept = false;
+        c->due_ms = clock_now_ms() + PATIENCE_MS;
+    }
+    return look != FCGI_LOOK_EMPTY && look != FCGI_LOOK_PARTIAL;
 }
 
-static void add_connection(struct responder *r, int fd)
+static void add_connection(struct responder *r, uint32_t group_id, int fd)
 {
     struct connection *c = &r->connections[r->connection_count++];
-    c->fd = fd;
-    c->due_ms = clock_now_ms() + PATIENCE_MS;
+    *c = (struct connection){.fd = fd, .group_id = group_id, .due_ms = clock_now_ms() + PATIENCE_MS};
     fcgi_set_io_timeout(fd, IO_TIMEOUT_MS);
     if (attend(r, c))
         drop_connection(r, r->connection_count - 1);
+}
+
+/* Idle connections give way to new ones. */
+static void make_room(struct responder *r)
+{
+    size_t oldest = r->connection_count;
+    for (size_t i = 0; i < r->connection_count; i++)
+        if (r->connections[i].is_kept &&
+            (oldest == r->connection_count || r->connections[i].due_ms < r->connections[oldest].due_ms))
+            oldest = i;
+    if (r->connection_count == CONNECTIONS_MAX && oldest < r->connection_count)
+        drop_connection(r, oldest);
 }
 
 static bool is_full(const struct responder *r)
@@ -141,10 +159,14 @@ static bool is_full(const struct responder *r)
 static void accept_queued(struct responder *r, const struct served_group *g)
 {
     int fd;
-    while (!is_full(r) && (fd = accept4(g->listen_fd, NULL, NULL, SOCK_CLOEXEC)) >= 0)
-        add_connection(r, fd);
-    while (!is_full(r) && (fd = wire_take_connection(g->handover_rx)) >= 0)
-        add_connection(r, fd);
+    while (!is_full(r) && (fd = accept4(g->listen_fd, NULL, NULL, SOCK_CLOEXEC)) >= 0) {
+        add_connection(r, g->id, fd);
+        make_room(r);
+    }
+    while (!is_full(r) && (fd = wire_take_connection(g->handover_rx)) >= 0) {
+        add_connection(r, g->id, fd);
+        make_room(r);
+    }
 }
 
 /* ---- messages ---- */
@@ -157,23 +179,44 @@ static struct served_group *find_group(struct responder *r, uint32_t id)
     return NULL;
 }
 
-static void release_group(struct responder *r, struct served_group *g)
+/* The group serves again, or it ends: then its clients are answered a last time. */
+static void release_group(struct responder *r, struct served_group *g, bool is_last)
 {
-    accept_queued(r, g);
+    if (is_last)
+        accept_queued(r, g);
+    for (size_t i = r->connection_count; i-- > 0;) {
+        const struct connection *c = &r->connections[i];
+        if (c->group_id != g->id || (is_last && !c->is_kept))
+            continue;
+        if (!is_last)
+            wire_pass_connection(g->handover_tx,
+                                 c->fd); /* with the queue full it is closed, as the last resort */
+        drop_connection(r, i);
+    }
     fd_close(&g->listen_fd);
     fd_close(&g->handover_rx);
+    fd_close(&g->handover_tx);
     *g = r->groups[--r->group_count];
 }
 
 static void take_group(struct responder *r, struct wire_msg *m)
 {
-    if (m->fd_count < 2 || r->group_count == GROUPS_MAX || find_group(r, m->slot))
+    if (m->fd_count < 3 || r->group_count == GROUPS_MAX || find_group(r, m->slot))
         return;
     struct served_group *g = &r->groups[r->group_count++];
     g->id = m->slot;
     g->listen_fd = fd_take(&m->fds[0]);
     g->handover_rx = fd_take(&m->fds[1]);
+    g->handover_tx = fd_take(&m->fds[2]);
     accept_queued(r, g);
+}
+
+static void begin_finish(struct responder *r)
+{
+    r->finish_at_ms = clock_now_ms() + FAREWELL_MS;
+    for (size_t i = r->connection_count; i-- > 0;)
+        if (r->connections[i].is_kept)
+            drop_connection(r, i);
 }
 
 static void take_messages(struct responder *r)
@@ -188,9 +231,9 @@ static void take_messages(struct responder *r)
     if (m.type == WIRE_ANSWER)
         take_group(r, &m);
     else if (m.type == WIRE_RELEASE && g)
-        release_group(r, g);
+        release_group(r, g, m.flags & WIRE_RELEASE_LAST);
     else if (m.type == WIRE_FINISH)
-        r->finish_at_ms = clock_now_ms() + FAREWELL_MS;
+        begin_finish(r);
     wire_close_fds(&m);
 }
 
@@ -213,7 +256,7 @@ static int wait_ms(const struct responder *r, int64_t now)
 {
     if (r->connection_count == 0)
         return r->finish_at_ms == 0 ? -1 : 0;
-    int64_t due = now + PATIENCE_MS;
+    int64_t due = INT64_MAX;
     for (size_t i = 0; i < r->connection_count; i++)
         if (r->connections[i].due_ms < due)
             due = r->connections[i].due_ms;
@@ -230,7 +273,9 @@ static void attend_connections(struct responder *r, const struct pollfd *set)
     bool any_readable = false;
     for (size_t i = r->connection_count; i-- > 0;) {
         any_readable = any_readable || set[i].revents != 0;
-        if ((set[i].revents != 0 && attend(r, &r->connections[i])) || now >= r->connections[i].due_ms) {
+        bool is_done = set[i].revents != 0 && attend(r, &r->connections[i]);
+        if (is_done || now >= r->connections[i].due_ms ||
+            (r->finish_at_ms != 0 && r->connections[i].is_kept)) {
             drop_connection(r, i);
             none_finished = false;
         }
@@ -273,6 +318,7 @@ int main(void)
         fprintf(stderr, "responder: %s\n", e.text);
         return EXIT_FAILURE;
     }
+    fcgi_request_set_farewell(r.request, UNREAD_BODY_MS);
     run(&r);
     for (size_t i = r.connection_count; i-- > 0;)
         drop_connection(&r, i);

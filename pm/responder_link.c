@@ -37,7 +37,7 @@ static void on_ended(struct pm_child *child)
     r->ended(r->context);
 }
 
-static const struct pm_child_kind responder_kind = {"responder", on_message, on_ended};
+static const struct pm_child_kind responder_kind = {"responder", on_message, on_ended, NULL};
 
 struct pm_responder *pm_responder_start(uv_loop_t *loop, void (*ended)(void *context), void *context,
                                         struct err *e)
@@ -78,24 +78,26 @@ static bool tell(struct pm_responder *r, const struct wire_msg *m)
     return !r->child->reaped && pm_child_send(r->child, m) == 0;
 }
 
-bool pm_responder_answer(struct pm_responder *r, uint32_t id, const char *group, int listen_fd, int handover_rx)
+bool pm_responder_answer(struct pm_responder *r, uint32_t id, int listen_fd, int handover_rx, int handover_tx)
 {
     struct wire_msg m;
     wire_init(&m, WIRE_ANSWER);
     m.slot = id;
     m.fds[0] = listen_fd;
     m.fds[1] = handover_rx;
-    m.fd_count = 2;
-    wire_set_text(&m, group, strlen(group));
+    m.fds[2] = handover_tx;
+    m.fd_count = 3;
     return tell(r, &m);
 }
 
-void pm_responder_release(struct pm_responder *r, uint32_t id)
+void pm_responder_release(struct pm_responder *r, uint32_t id, bool is_last)
 {
     struct wire_msg m;
     wire_init(&m, WIRE_RELEASE);
+    m.flags = is_last ? WIRE_RELEASE_LAST : 0;
     m.slot = id;
-    tell(r, &m); /* when it is gone, so are its sockets */
+    if (r)
+        tell(r, &m); /* when it is gone, so are its sockets */
 }
 
 void pm_responder_finish(struct pm_responder *r)

@@ -37,9 +37,10 @@ static int place_descriptors(const int fds[PM_SPAWN_FDS_MAX], int *report)
     int null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
     if (null_fd < 0)
         return -1;
-    *report = fcntl(*report, F_DUPFD_CLOEXEC, PARKING_FLOOR);
-    if (*report < 0)
+    int report_parked = fcntl(*report, F_DUPFD_CLOEXEC, PARKING_FLOOR);
+    if (report_parked < 0)
         return -1;
+    *report = report_parked;
     for (int number = 0; number < PM_SPAWN_FDS_MAX; number++) {
         int wanted = fds[number] < 0 && number <= STDERR_FILENO ? null_fd : fds[number];
         parked[number] = wanted < 0 ? -1 : fcntl(wanted, F_DUPFD_CLOEXEC, PARKING_FLOOR);

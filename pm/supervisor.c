@@ -7,6 +7,7 @@
 #include "base/err.h"
 #include "base/log.h"
 #include "config/config.h"
+#include "pm/backoff.h"
 #include "pm/child.h"
 #include "pm/group.h"
 #include "pm/listener.h"
@@ -33,7 +34,8 @@
 #define FAREWELL_MS 2000
 
 /* A responder that cannot stay up is started again no faster than this. */
-#define RESPONDER_PAUSE_MS 1000
+#define RESPONDER_PAUSE_MS     1000
+#define RESPONDER_PAUSE_MAX_MS 60000
 
 enum phase { PHASE_RUNNING, PHASE_STOPPING, PHASE_FAREWELL, PHASE_DONE };
 
@@ -57,6 +59,7 @@ struct pm {
     size_t group_count;
     struct pm_responder *responder;
     bool responder_ended; /* recorded by its callback */
+    unsigned responder_failures; /* to start it, in a row */
     uint64_t last_serial;
 
     enum phase phase;
@@ -132,12 +135,26 @@ static void on_responder_ended(void *context)
     pm->responder_ended = true;
 }
 
+static void on_responder_pause_over(uv_timer_t *timer);
+
 static void start_responder(struct pm *pm)
 {
     struct err e;
     pm->responder = pm_responder_start(&pm->loop, on_responder_ended, pm, &e);
-    if (!pm->responder)
-        log_write(LOG_LEVEL_ERROR, NULL, "%s", e.text);
+    if (pm->responder) {
+        pm->responder_failures = 0;
+        return;
+    }
+    int64_t pause = pm_backoff_delay_ms(++pm->responder_failures, RESPONDER_PAUSE_MS, RESPONDER_PAUSE_MAX_MS,
+                                        (uint32_t)random());
+    log_write(LOG_LEVEL_ERROR, NULL, "%s (the next try in %lld ms)", e.text, (long long)pause);
+    uv_timer_start(&pm->timer, on_responder_pause_over, (uint64_t)pause, 0);
+}
+
+static void forget_responder(struct pm *pm)
+{
+    for (size_t i = 0; i < pm->group_count; i++)
+        pm_group_forget_responder(pm->groups[i]);
 }
 
 static void on_responder_pause_over(uv_timer_t *timer)
@@ -146,8 +163,7 @@ static void on_responder_pause_over(uv_timer_t *timer)
     if (pm->phase != PHASE_RUNNING)
         return;
     start_responder(pm);
-    for (size_t i = 0; i < pm->group_count; i++)
-        pm_group_forget_responder(pm->groups[i]);
+    forget_responder(pm); /* it has to be told again */
 }
 
 static void settle_responder(struct pm *pm)
@@ -157,6 +173,7 @@ static void settle_responder(struct pm *pm)
     pm_responder_free(pm->responder);
     pm->responder = NULL;
     pm->responder_ended = false;
+    forget_responder(pm);
     if (pm->phase == PHASE_RUNNING)
         uv_timer_start(&pm->timer, on_responder_pause_over, RESPONDER_PAUSE_MS, 0);
 }
@@ -219,9 +236,9 @@ static void end_missing_groups(struct pm *pm, const struct cfg *cfg)
 
 static int apply_global(const struct cfg *cfg, struct err *e)
 {
-    if (log_open(cfg->global.log, (enum log_level)cfg->global.log_level, e) < 0)
+    if (raise_file_limit(cfg, e) < 0)
         return -1;
-    return raise_file_limit(cfg, e);
+    return log_open(cfg->global.log, (enum log_level)cfg->global.log_level, e);
 }
 
 /* Reads the file anew. Any error in it leaves everything as it is. */
@@ -389,7 +406,7 @@ static void on_settle(uv_prepare_t *watch)
 {
     struct pm *pm = watch->data;
     settle_responder(pm);
-    if (pm->reload_wanted)
+    if (pm->reload_wanted && pm->phase == PHASE_RUNNING) /* a stop may have come since */
         reload(pm);
     while (settle_dirty_groups(pm))
         ;
@@ -481,12 +498,21 @@ static void stop_watching(struct pm *pm)
     uv_loop_close(&pm->loop);
 }
 
+/* Whoever started us may have blocked some: exec keeps that. */
+static void unblock_signals(void)
+{
+    sigset_t none;
+    sigemptyset(&none);
+    sigprocmask(SIG_SETMASK, &none, NULL);
+}
+
 static int boot(struct pm *pm, struct err *e)
 {
     srandom((unsigned)(time(NULL) ^ getpid()));
     if (apply_global(pm->cfg, e) < 0 || become_reaper(e) < 0)
         return -1;
     signal(SIGPIPE, SIG_IGN);
+    unblock_signals();
     if (start_watching(pm, e) < 0)
         return -1;
     if (open_groups(pm) < 0)

@@ -28,6 +28,7 @@ static struct log_subject subject_of(const struct pm_worker *w)
     return (struct log_subject){w->generation->cfg->name, w->child ? (int)w->child->pid : 0};
 }
 
+/* How long the worker may stay in its state; 0: for ever. */
 static int64_t patience_ms(const struct pm_worker *w)
 {
     const struct cfg_group *cfg = w->generation->cfg;
@@ -43,6 +44,12 @@ static int64_t patience_ms(const struct pm_worker *w)
     }
 }
 
+static void start_patience(struct pm_worker *w)
+{
+    int64_t patience = patience_ms(w);
+    w->due_ms = patience > 0 ? clock_now_ms() + patience : 0;
+}
+
 void pm_worker_enter(struct pm_worker *w, enum pm_worker_event event)
 {
     int next = pm_worker_next(w->state, event);
@@ -54,8 +61,7 @@ void pm_worker_enter(struct pm_worker *w, enum pm_worker_event event)
     }
     if ((enum pm_worker_state)next != w->state) {
         w->state = (enum pm_worker_state)next;
-        int64_t patience = patience_ms(w);
-        w->due_ms = patience > 0 ? clock_now_ms() + patience : 0;
+        start_patience(w);
     }
     pm_group_mark_dirty(w->generation->group);
 }
@@ -83,6 +89,21 @@ static void on_ended(struct pm_child *child)
     pm_worker_enter(w, PM_WORKER_EXIT);
 }
 
+/* Ends the life of a worker that no process belongs to. */
+static void give_up(struct pm_worker *w, const char *why)
+{
+    if (w->state != PM_WORKER_FORKING)
+        return;
+    if (!w->failure)
+        w->failure = strdup(why);
+    pm_worker_enter(w, PM_WORKER_EXIT);
+}
+
+static void on_lost(struct pm_child *child)
+{
+    give_up(child->owner, "it ended before it said hello");
+}
+
 static void take_hello(struct pm_worker *w, const struct wire_msg *m)
 {
     struct log_subject subject = subject_of(w);
@@ -91,6 +112,7 @@ static void take_hello(struct pm_worker *w, const struct wire_msg *m)
     if (!pm_child_adopt(w->child, m->sender)) {
         log_write(LOG_LEVEL_ALERT, &subject, "a process that is no child of ours (pid %d) said hello; ignored",
                   (int)m->sender);
+        give_up(w, "a stranger spoke for it");
         return;
     }
     pm_output_set_pid(w->output, w->child->pid);
@@ -120,7 +142,7 @@ static void on_message(struct pm_child *child, const struct wire_msg *m)
     }
 }
 
-static const struct pm_child_kind worker_kind = {"worker", on_message, on_ended};
+static const struct pm_child_kind worker_kind = {"worker", on_message, on_ended, on_lost};
 
 struct pm_worker *pm_worker_new(struct pm_generation *gen, uint32_t slot, uint64_t serial, int *channel_end,
                                 int *log_end_fd, struct err *e)
@@ -138,7 +160,7 @@ struct pm_worker *pm_worker_new(struct pm_generation *gen, uint32_t slot, uint64
     w->serial = serial;
     w->born_ms = clock_now_ms();
     w->state = PM_WORKER_FORKING;
-    w->due_ms = w->born_ms + gen->cfg->startup_timeout_ms;
+    start_patience(w);
     uv_loop_t *loop = pm_group_loop(gen->group);
     if (wire_pair(&ours, &theirs, e) < 0)
         goto fail;
@@ -159,30 +181,41 @@ fail:
     return NULL;
 }
 
+/* A worker that is not wanted any more is either known by its hello after this, or unable to say it and so to
+ * live on unknown. */
+static void hear_hello(struct pm_worker *w)
+{
+    if (w->state == PM_WORKER_FORKING)
+        pm_child_hang_up(w->child);
+}
+
 void pm_worker_drain(struct pm_worker *w, uint32_t flags)
 {
-    bool importing = w->state == PM_WORKER_STARTING;
+    hear_hello(w);
     w->expected_end = true;
-    if (w->state == PM_WORKER_FORKING) {
-        pm_worker_enter(w, PM_WORKER_DRAIN); /* it finds its channel closed */
+    if (w->state == PM_WORKER_GONE)
         return;
-    }
+    /* Ends an import at once; once it serves, its own handler takes this as one more request to drain. */
+    bool ask_by_signal = w->state == PM_WORKER_STARTING;
     struct wire_msg m;
     wire_init(&m, WIRE_DRAIN);
     m.flags = flags;
     if (pm_child_send(w->child, &m) < 0) {
         struct log_subject subject = subject_of(w);
         log_write(LOG_LEVEL_DEBUG, &subject, "cannot ask the worker to finish: %s", strerror(errno));
+        ask_by_signal = true;
     }
-    /* Ends an import at once; once it serves, its own handler takes this as one more request to drain. */
-    if (importing)
+    if (ask_by_signal)
         pm_child_signal(w->child, SIGTERM);
     pm_worker_enter(w, PM_WORKER_DRAIN);
 }
 
 void pm_worker_kill(struct pm_worker *w)
 {
+    hear_hello(w);
     w->expected_end = true;
+    if (w->state == PM_WORKER_GONE)
+        return;
     pm_child_signal(w->child, SIGKILL);
     pm_worker_enter(w, PM_WORKER_KILL);
 }
@@ -200,7 +233,8 @@ void pm_worker_enforce(struct pm_worker *w, int64_t now_ms)
         pm_worker_kill(w);
     } else if (w->state == PM_WORKER_FORKING || w->state == PM_WORKER_STARTING) {
         free(w->failure);
-        w->failure = strdup("it did not become ready within startup-timeout");
+        w->failure = strdup(w->state == PM_WORKER_FORKING ? "its template did not fork it within startup-timeout"
+                                                          : "it did not become ready within startup-timeout");
         pm_worker_kill(w);
         w->expected_end = false;
     }

@@ -22,6 +22,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
@@ -45,6 +46,27 @@ static bool may_log(_Atomic int64_t *last_ms, int64_t interval_ms)
     int64_t now = clock_now_ms();
     int64_t last = atomic_load(last_ms);
     return (last == 0 || now - last >= interval_ms) && atomic_compare_exchange_strong(last_ms, &last, now);
+}
+
+_Noreturn void host_intake_give_up(const char *what, int error)
+{
+    log_write(
+        LOG_LEVEL_ERROR, NULL,
+        "%s is no longer what it was: %s; the application must have closed or replaced descriptors that are "
+        "not its own; leaving",
+        what, strerror(error));
+    _exit(EXIT_FAILURE);
+}
+
+/* The number stands for something else by now, and the epoll set would go on reporting what it stood for. */
+static bool is_replaced(int error)
+{
+    return error == EBADF || error == ENOTSOCK || error == EOPNOTSUPP || error == EINVAL;
+}
+
+static bool is_shut(const struct host_worker *w)
+{
+    return atomic_load(&w->doors) == HOST_DOORS_SHUT;
 }
 
 /* ---- the doors: listening socket and hand-over receiver ---- */
@@ -309,6 +331,8 @@ static struct host_conn *accept_into(struct host_worker *w, struct host_conn *c)
     if (c->fd < 0) {
         int saved = errno;
         forget(w, c);
+        if (is_replaced(saved) && !is_shut(w))
+            host_intake_give_up("the listening socket", saved);
         if (saved != EAGAIN && saved != EINTR && saved != ECONNABORTED && saved != EPROTO)
             pause_doors(w, strerror(saved));
         return NULL;
@@ -321,25 +345,28 @@ static struct host_conn *accept_into(struct host_worker *w, struct host_conn *c)
 }
 
 /* Without a free descriptor the kernel would drop the connection in the message: try for one first. */
-static bool has_free_descriptor(int fd)
+static bool lacks_descriptors(int fd)
 {
     int probe = fcntl(fd, F_DUPFD_CLOEXEC, 0);
     if (probe < 0)
-        return false;
+        return errno == EMFILE;
     close(probe);
-    return true;
+    return false;
 }
 
 static struct host_conn *receive_into(struct host_worker *w, struct host_conn *c)
 {
-    if (!has_free_descriptor(w->host->handover_rx)) {
+    if (lacks_descriptors(w->host->handover_rx)) {
         forget(w, c);
         pause_doors(w, strerror(EMFILE));
         return NULL;
     }
     c->fd = wire_take_connection(w->host->handover_rx);
     if (c->fd < 0) {
+        int saved = errno;
         forget(w, c);
+        if (is_replaced(saved) && !is_shut(w))
+            host_intake_give_up("the hand-over socket", saved);
         return NULL;
     }
     c->is_fresh = false;
@@ -363,7 +390,7 @@ static struct host_conn *take_new(struct host_worker *w, uint64_t token)
     struct host_conn *c = reserve(w);
     if (!c)
         return NULL;
-    if (atomic_load(&w->doors) == HOST_DOORS_SHUT) { /* the watch thread sees to what is left in the queues */
+    if (is_shut(w)) { /* the watch thread sees to what is left in the queues */
         forget(w, c);
         return NULL;
     }

@@ -52,6 +52,10 @@ bool host_intake_pass(struct host_worker *w, struct host_conn *c);
 /* Closes an owned connection, whose fd may be -1 already, and forgets it. */
 void host_intake_close(struct host_worker *w, struct host_conn *c);
 
+/* Ends the process at once, for a descriptor that it cannot serve without: the application closed it or put
+ * another file in its place. Any thread. */
+_Noreturn void host_intake_give_up(const char *what, int error);
+
 /* Wakes the watch thread unless it is awake. */
 void host_intake_wake_watch(struct host_worker *w);
 

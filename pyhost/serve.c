@@ -85,10 +85,8 @@ static void serve_until_end(struct serve_thread *t)
     while (!atomic_load(&w->is_ending)) {
         struct epoll_event event;
         int count = epoll_wait(w->ready_set, &event, 1, -1);
-        if (count < 0 && errno != EINTR) {
-            log_write(LOG_LEVEL_ALERT, NULL, "a serving thread cannot wait: %s", strerror(errno));
-            return;
-        }
+        if (count < 0 && errno != EINTR)
+            host_intake_give_up("the set of connections", errno);
         struct host_conn *c = count == 1 ? host_intake_take(w, event.data.u64) : NULL;
         while (c)
             c = serve_one(t, c);

@@ -453,6 +453,8 @@ static void wait_for_events(struct watch *s)
 {
     struct epoll_event events[EVENTS_MAX];
     int count = epoll_wait(s->w->watch_set, events, EVENTS_MAX, sleep_timeout(s));
+    if (count < 0 && errno != EINTR)
+        host_intake_give_up("the watch thread's set", errno);
     atomic_store(&s->w->sleep, HOST_AWAKE);
     for (int i = 0; i < count; i++) {
         uint64_t token = events[i].data.u64, ignored;

@@ -273,6 +273,16 @@ def test_a_broken_group_answers_a_post_with_its_body_too(fpm, apps, web):
         assert server.ask('/', 'POST', b'b' * size).status == 503
 
 
+def test_a_broken_group_does_not_close_kept_connections(fpm, apps):
+    """A web server that reuses one just as it is closed answers a POST with 502."""
+    fpm.expect('no_such_module_anywhere', r'\[group bad\]')
+    fpm.start({'bad': {'script': str(apps / 'broken_import.py')}})
+    fpm.checks_descriptors = False
+    with fastcgi.Connection(fpm.socket('bad')) as connection:
+        for _ in range(3):
+            assert connection.ask(fastcgi.environ('/', 'POST', body=b'b' * 100), b'b' * 100, keep=True).status == 503
+
+
 def test_a_group_whose_application_gets_repaired_serves_by_itself(fpm, folder):
     script = folder / 'app.wsgi'
     script.write_text('raise RuntimeError("not yet")\n')

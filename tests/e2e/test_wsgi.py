@@ -99,7 +99,8 @@ def test_paths_are_right_with_the_examples(fpm, apps, web):
 
 
 def test_paths_are_right_with_stock_fastcgi_params(fpm, apps, nginx):
-    server = nginx(serve(fpm, apps, 'paths'), edit=lambda text: text.replace('pyfpm_params', '/etc/nginx/fastcgi_params'))
+    server = nginx(serve(fpm, apps, 'paths'),
+                   edit=lambda text: text.replace('pyfpm_params', '/etc/nginx/fastcgi_params'))
     for path, expected in PATHS:
         assert paths_of(server, path) == expected
 
@@ -422,6 +423,15 @@ def test_large_bodies_pass_without_being_held_in_memory(fpm, apps, web):
     assert (received, digest.hexdigest()) == (size, response.getheader('X-Hash'))
     if not IS_SANITIZED:  # a sanitizer keeps what was freed
         assert peak_memory_kib(pid) - before < 20 * 1024
+
+
+def test_an_application_that_does_not_read_a_large_body_is_heard_all_the_same(fpm, apps, web):
+    """A refused upload: the web server is still sending when the answer comes."""
+    server = web(serve(fpm, apps, 'validated', processes=1))
+    for size in (10_000, 100_000, 5_000_000):
+        for _ in range(5):
+            answer = server.ask('/text', 'POST', b'b' * size)
+            assert (size, answer.status, answer.body) == (size, 200, b'text\n')
 
 
 # Threads --------------------------------------------------------------------------------------------------

@@ -484,6 +484,7 @@ static void test_unread_body_beyond_the_bound_is_answered_and_the_connection_clo
     put_header(&input, 1, true, "A", "b");
     put_record(&input, STDIN, 1, pattern, 65535);
     put_record(&input, STDIN, 1, pattern, 2);
+    put_record(&input, STDIN, 1, NULL, 0);
     begin_sent();
     write_text("x");
     shutdown(sockets[0], SHUT_WR);
@@ -639,6 +640,18 @@ static void test_small_response_leaves_in_one_write(void **state)
     }
 }
 
+static void test_response_that_leaves_no_room_for_its_end_leaves_before_it(void **state)
+{
+    (void)state;
+    static char text[8192 - 8 - 30];
+    struct iovec part = {text, sizeof text};
+    use_packets();
+    assert_int_equal(fcgi_request_write(request, &part, 1), 0);
+    assert_int_equal(count_packets(), 1);
+    assert_kept();
+    assert_int_equal(count_packets(), 1);
+}
+
 static void test_large_piece_leaves_with_what_was_gathered_in_one_write(void **state)
 {
     (void)state;
@@ -723,7 +736,7 @@ static void test_stalled_reader_times_out_and_every_later_write_fails(void **sta
     assert_int_equal(fcgi_request_end(request), -1);
 }
 
-static void test_writing_to_a_vanished_peer_fails_with_epipe(void **state)
+static void test_writing_to_a_vanished_peer_fails_with_epipe_and_no_signal(void **state)
 {
     (void)state;
     static char large[100000];
@@ -732,8 +745,10 @@ static void test_writing_to_a_vanished_peer_fails_with_epipe(void **state)
     begin_sent();
     shutdown(sockets[0], SHUT_RDWR);
     struct iovec part = {large, sizeof large};
+    signal(SIGPIPE, SIG_DFL);
     assert_int_equal(fcgi_request_write(request, &part, 1), -1);
     assert_int_equal(errno, EPIPE);
+    signal(SIGPIPE, SIG_IGN);
     assert_true(fcgi_request_is_broken(request));
     assert_int_equal(fcgi_request_end(request), -1);
 }
@@ -769,6 +784,71 @@ static void *pester(void *argument)
         nanosleep(&pause, NULL);
     }
     return NULL;
+}
+
+static void *pester_then_send_body(void *argument)
+{
+    struct pestering *p = argument;
+    for (; p->count < 30; p->count++) {
+        struct timespec pause = {0, 1000000};
+        pthread_kill(p->victim, SIGRTMIN + 3);
+        nanosleep(&pause, NULL);
+    }
+    send(sockets[0], "\1\5\0\1\0\4\0\0body", 12, MSG_NOSIGNAL);
+    return NULL;
+}
+
+static void test_signals_do_not_end_the_wait_for_a_body(void **state)
+{
+    (void)state;
+    struct sigaction action = {.sa_handler = ignore_signal};
+    struct pestering pestering = {.victim = pthread_self()};
+    pthread_t thread;
+    char body[16];
+    sigaction(SIGRTMIN + 3, &action, NULL);
+    fcgi_set_io_timeout(sockets[1], 5000);
+    put_header(&input, 1, true, "CONTENT_LENGTH", "4");
+    begin_sent();
+    pthread_create(&thread, NULL, pester_then_send_body, &pestering);
+    assert_int_equal(fcgi_request_read(request, body, sizeof body), 4);
+    pthread_join(thread, NULL);
+}
+
+static void *pester_then_read(void *argument)
+{
+    struct pestering *p = argument;
+    for (; p->count < 30; p->count++) {
+        struct timespec pause = {0, 1000000};
+        pthread_kill(p->victim, SIGRTMIN + 3);
+        nanosleep(&pause, NULL);
+    }
+    while (!atomic_load(&p->stop))
+        recv(sockets[0], output.data, sizeof output.data, MSG_DONTWAIT);
+    return NULL;
+}
+
+static void test_signals_do_not_end_the_wait_for_the_last_write(void **state)
+{
+    (void)state;
+    static char junk[4096];
+    struct sigaction action = {.sa_handler = ignore_signal};
+    struct pestering pestering = {.victim = pthread_self()};
+    pthread_t thread;
+    sigaction(SIGRTMIN + 3, &action, NULL);
+    fcgi_set_io_timeout(sockets[1], 5000);
+    put_header(&input, 1, true, "A", "b");
+    put_record(&input, STDIN, 1, NULL, 0);
+    int fd = sockets[1];
+    begin_sent();
+    write_text("some");
+    assert_int_equal(fcgi_request_flush(request), 0);
+    while (send(fd, junk, sizeof junk, MSG_DONTWAIT) > 0)
+        ;
+    write_text("more");
+    pthread_create(&thread, NULL, pester_then_read, &pestering);
+    assert_kept();
+    atomic_store(&pestering.stop, true);
+    pthread_join(thread, NULL);
 }
 
 static void test_signals_during_reads_and_writes_lose_nothing(void **state)
@@ -943,12 +1023,15 @@ int main(void)
         REQUEST_TEST(test_pipelined_request_still_in_the_socket_is_served),
         REQUEST_TEST(test_break_closes_without_end_request),
         REQUEST_TEST(test_small_response_leaves_in_one_write),
+        REQUEST_TEST(test_response_that_leaves_no_room_for_its_end_leaves_before_it),
         REQUEST_TEST(test_large_piece_leaves_with_what_was_gathered_in_one_write),
         REQUEST_TEST(test_empty_parts_and_flushes_do_not_end_the_stream),
         REQUEST_TEST(test_pieces_of_every_size_arrive_unchanged),
         REQUEST_TEST(test_stalled_reader_times_out_and_every_later_write_fails),
-        REQUEST_TEST(test_writing_to_a_vanished_peer_fails_with_epipe),
+        REQUEST_TEST(test_writing_to_a_vanished_peer_fails_with_epipe_and_no_signal),
         REQUEST_TEST(test_small_answer_to_a_vanished_peer_is_no_harm),
+        REQUEST_TEST(test_signals_do_not_end_the_wait_for_a_body),
+        REQUEST_TEST(test_signals_do_not_end_the_wait_for_the_last_write),
         REQUEST_TEST(test_signals_during_reads_and_writes_lose_nothing),
         REQUEST_TEST(test_file_is_sent_from_its_offset),
         REQUEST_TEST(test_file_that_ends_early_says_where),

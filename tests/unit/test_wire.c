@@ -161,6 +161,35 @@ static void test_a_connection_passes_to_a_sibling(void **state)
 
 #define WITH_CHANNEL(test) cmocka_unit_test_setup_teardown(test, open_channel, close_channel)
 
+/* A socket that asks for no credentials has room for more of them in its control buffer. */
+static void test_descriptors_beyond_what_a_message_holds_are_closed(void **state)
+{
+    (void)state;
+    struct wire_msg m;
+    struct {
+        uint32_t version, type, slot, flags;
+        uint64_t serial;
+    } head = {1, WIRE_SPAWN, 0, 0, 0};
+    enum { SENT = 8 };
+    _Alignas(struct cmsghdr) char control[CMSG_SPACE(sizeof(int) * SENT)] = {0};
+    struct iovec part = {&head, sizeof head};
+    struct msghdr message = {
+        .msg_iov = &part, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof control};
+    struct cmsghdr *rights = CMSG_FIRSTHDR(&message);
+    rights->cmsg_level = SOL_SOCKET;
+    rights->cmsg_type = SCM_RIGHTS;
+    rights->cmsg_len = CMSG_LEN(sizeof(int) * SENT);
+    for (int i = 0; i < SENT; i++)
+        memcpy(CMSG_DATA(rights) + (size_t)i * sizeof(int), &ours, sizeof(int));
+    int before = count_descriptors();
+    assert_true(sendmsg(ours, &message, 0) > 0);
+    assert_int_equal(wire_receive(theirs, &m, true), 1);
+    assert_int_equal(m.fd_count, WIRE_FDS_MAX);
+    assert_int_equal(count_descriptors(), before + WIRE_FDS_MAX);
+    wire_close_fds(&m);
+    assert_int_equal(count_descriptors(), before);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -171,6 +200,7 @@ int main(void)
         WITH_CHANNEL(test_the_end_and_an_empty_channel_are_told_apart),
         WITH_CHANNEL(test_text_is_cut_to_what_a_message_holds),
         WITH_CHANNEL(test_a_connection_passes_to_a_sibling),
+        WITH_CHANNEL(test_descriptors_beyond_what_a_message_holds_are_closed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
