@@ -143,9 +143,6 @@ static void apply_pair(const struct apply *a, const struct cfg_node *key, const 
                                                                  .is_inherited = a->is_defaults};
     if (d->flags & CFG_NOT_YET)
         cfg_report_error(report, &key->place, "%s is not available in this version of pyfpm", d->key);
-    else if (a->is_defaults && (d->flags & CFG_PER_GROUP))
-        cfg_report_error(report, &key->place, "%s cannot stand in defaults: each group needs its own",
-                         d->key);
     else if (d->type == CFG_TYPE_LIST)
         apply_list(a, d, value);
     else if (d->type == CFG_TYPE_MAP)

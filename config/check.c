@@ -125,6 +125,8 @@ static void warn_about_socket_keys(struct cfg_loading *l, const struct cfg_draft
         if (given->place.line == 0 || given->is_inherited ||
             !(d->flags & (is_unix ? CFG_TCP_ONLY : CFG_UNIX_ONLY)))
             continue;
+        if (d->type == CFG_TYPE_LIST && cfg_field_of(d, draft->group).list->count == 0)
+            continue; /* an empty one is what a dump writes */
         cfg_report_warning(l->report, &given->place, "%s means nothing for a %s socket", d->key,
                            is_unix ? "unix" : "TCP");
     }

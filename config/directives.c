@@ -123,7 +123,7 @@ static const struct cfg_directive directives[] = {
 
     HEADING(GROUP, "Socket"),
     CFG_STRING(GROUP, "listen", listen, NULL, cfg_rule_listen,
-        CFG_REQUIRED | CFG_PER_GROUP | CFG_IN_EXAMPLE, "/run/pyfpm/$group.sock",
+        CFG_REQUIRED | CFG_IN_EXAMPLE, "/run/pyfpm/$group.sock",
         "The FastCGI socket: an absolute path, host:port, [v6]:port, or systemd:NAME for a socket that "
         "systemd passes in."),
     CFG_INT(GROUP, "listen-backlog", listen_backlog, "511", 1, 65535, 0, NULL,

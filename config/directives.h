@@ -29,11 +29,10 @@ enum cfg_flag {
     CFG_ROOT_ONLY = 1 << 2,       /* without root: a warning that it is ignored */
     CFG_UNIX_ONLY = 1 << 3,       /* means nothing for a TCP socket */
     CFG_TCP_ONLY = 1 << 4,        /* means nothing for a unix socket */
-    CFG_PER_GROUP = 1 << 5,       /* must not stand in defaults */
-    CFG_USED_UP = 1 << 6,         /* acted on while reading, so a dump must not repeat it */
-    CFG_APPLICATION = 1 << 7,     /* one of those of which a group has exactly one */
-    CFG_IN_EXAMPLE = 1 << 8,      /* set, not commented out, in the example file */
-    CFG_ALWAYS_ABSOLUTE = 1 << 9, /* documented as a path */
+    CFG_USED_UP = 1 << 5,         /* acted on while reading, so a dump must not repeat it */
+    CFG_APPLICATION = 1 << 6,     /* one of those of which a group has exactly one */
+    CFG_IN_EXAMPLE = 1 << 7,      /* set, not commented out, in the example file */
+    CFG_ALWAYS_ABSOLUTE = 1 << 8, /* documented as a path */
 };
 
 struct cfg_directive {

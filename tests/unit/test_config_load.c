@@ -487,9 +487,17 @@ static void test_errors_in_defaults_are_reported_once(void **state)
                       "pyfpm.yaml:1:12: unknown key \"proceses\" in defaults (did you mean \"processes\"?)");
     snprintf(text, sizeof(text), "defaults: {threads: 0}\n%s", groups);
     assert_only_error(text, &as_user, "pyfpm.yaml:1:21: threads: 0 is out of range (1 to 512)");
-    snprintf(text, sizeof(text), "defaults: {listen: /a}\n%s", groups);
-    assert_only_error(text, &as_user,
-                      "pyfpm.yaml:1:12: listen cannot stand in defaults: each group needs its own");
+}
+
+static void test_listen_in_defaults_needs_the_groups_name_in_it(void **state)
+{
+    (void)state;
+    struct cfg *c = load_well("defaults: {listen: /run/$group.sock, script: /b}\ngroups: {a: {}, b: {}}\n", &as_user);
+    assert_string_equal(cfg_find_group(c, "a")->listen, "/run/a.sock");
+    assert_string_equal(cfg_find_group(c, "b")->listen, "/run/b.sock");
+    cfg_free(c);
+    assert_only_error("defaults: {listen: /a, script: /b}\ngroups: {a: {}, b: {}}\n", &as_user,
+                      "pyfpm.yaml:1:12: listen: group \"a\" listens on /a already (pyfpm.yaml:1:12)");
 }
 
 static void test_defaults_without_groups_are_checked_too(void **state)
@@ -850,6 +858,7 @@ int main(void)
         cmocka_unit_test(test_values_reach_their_fields),
         cmocka_unit_test(test_groups_start_from_defaults),
         cmocka_unit_test(test_errors_in_defaults_are_reported_once),
+        cmocka_unit_test(test_listen_in_defaults_needs_the_groups_name_in_it),
         cmocka_unit_test(test_defaults_without_groups_are_checked_too),
         cmocka_unit_test(test_names_are_expanded_in_values),
         cmocka_unit_test(test_what_cannot_be_expanded_is_an_error),
