@@ -1,6 +1,5 @@
 /* pyfpm's command line: which command, which file, and the help. The work is in command_*.c and supervisor.c. */
 #include "pm/commands.h"
-#include "pm/report.h"
 #include "pm/supervisor.h"
 
 #include "config/config.h"
@@ -42,21 +41,6 @@ static const struct command {
     {"dump", command_dump},
     {"request", command_request},
 };
-
-struct cfg *command_load(const char *path)
-{
-    struct cfg_report report = {0};
-    struct cfg *cfg = cfg_load(path, &report);
-    report_to_stderr(&report);
-    cfg_report_free(&report);
-    return cfg;
-}
-
-int command_usage(const char *complaint, const char *detail)
-{
-    fprintf(stderr, "pyfpm: %s%s%s (see pyfpm --help)\n", complaint, detail ? " " : "", detail ? detail : "");
-    return EXIT_USAGE;
-}
 
 static int command_run(int argc, char **argv)
 {
