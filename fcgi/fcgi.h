@@ -102,8 +102,8 @@ bool fcgi_request_is_broken(const struct fcgi_request *r);
  * the peer asked to keep it and it can be (the caller's again), else closes it gently (what the peer still
  * sends is read for a bounded time, so that it gets the answer) and returns -1. After the answer is out it
  * waits only for a peer whose body is still under way: 200 ms for the rest of a body before it gives up
- * keeping, then one second for each further piece and ten for all, or what was set, before it closes. Not with
- * the GIL. */
+ * keeping, then one second for each further piece and ten for all, or what was set, before it closes. Not
+ * with the GIL. */
 int fcgi_request_end(struct fcgi_request *r);
 
 /* Breaks the connection without END_REQUEST, so that the web server can tell the response is cut short. */

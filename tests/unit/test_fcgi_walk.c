@@ -15,7 +15,7 @@ static int clear(void **state)
 /* Copies into exactly as much memory as there are bytes, so that the address sanitizer sees one too many. */
 static enum fcgi_look walk_exact(size_t size, size_t *consume, const char **why)
 {
-    unsigned char *exact = malloc(size ? size : 1);
+    unsigned char *exact = calloc(1, size ? size : 1);
     memcpy(exact, input.data, size);
     enum fcgi_look found = fcgi_walk(exact, size, consume, why);
     free(exact);
