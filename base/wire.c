@@ -61,8 +61,8 @@ void wire_set_text(struct wire_msg *m, const char *text, size_t text_size)
     m->text[m->text_size] = '\0';
 }
 
-static ssize_t send_with_fds(int fd, struct iovec *parts, size_t part_count, const int *fds, unsigned fd_count,
-                             int flags)
+static ssize_t send_with_fds(int fd, struct iovec *parts, size_t part_count, const int *fds,
+                             unsigned fd_count, int flags)
 {
     alignas(struct cmsghdr) char control[CMSG_SPACE(sizeof(int) * WIRE_FDS_MAX)] = {0};
     struct msghdr message = {.msg_iov = parts, .msg_iovlen = part_count};
@@ -135,8 +135,7 @@ int wire_receive(int fd, struct wire_msg *m, bool with_fds)
     /* Without room for SCM_RIGHTS the kernel discards descriptors that an application might send. */
     alignas(struct cmsghdr) char
         control[CMSG_SPACE(sizeof(struct ucred)) + CMSG_SPACE(sizeof(int) * WIRE_FDS_MAX)];
-    size_t control_size =
-        with_fds ? sizeof control : (size_t)CMSG_SPACE(sizeof(struct ucred));
+    size_t control_size = with_fds ? sizeof control : (size_t)CMSG_SPACE(sizeof(struct ucred));
     struct msghdr message = {
         .msg_iov = parts, .msg_iovlen = 2, .msg_control = control, .msg_controllen = control_size};
 

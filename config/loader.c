@@ -50,12 +50,33 @@ static int read_all(int fd, char **bytes, size_t *size, struct err *e)
     }
 }
 
-static int read_file(const char *path, char **bytes, size_t *size, struct err *e)
+/* An included file: opened without waiting, since a pattern may well meet a pipe, where a reload would hang.
+ */
+static int open_included(const char *path, struct err *e)
 {
-    *bytes = NULL;
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    struct stat about;
+    int fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
     if (fd < 0)
         return err_errno(e, "cannot be opened");
+    if (fstat(fd, &about) == 0 && S_ISREG(about.st_mode))
+        return fd;
+    fd_close(&fd);
+    return err_set(e, "is not a regular file");
+}
+
+/* The file that was named may be a pipe of the shell. */
+static int open_main(const char *path, struct err *e)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    return fd < 0 ? err_errno(e, "cannot be opened") : fd;
+}
+
+/* Closes fd. An fd of -1 has set *e already. */
+static int read_and_close(int fd, char **bytes, size_t *size, struct err *e)
+{
+    *bytes = NULL;
+    if (fd < 0)
+        return -1;
     int status = read_all(fd, bytes, size, e);
     fd_close(&fd);
     return status;
@@ -255,7 +276,7 @@ static void include_file(struct cfg_loading *l, const char *path)
         return;
     }
     const char *file = l->cfg->files.items[l->cfg->files.count - 1];
-    if (read_file(path, &bytes, &size, &e) != 0)
+    if (read_and_close(open_included(path, &e), &bytes, &size, &e) != 0)
         cfg_report_error(l->report, &(struct cfg_place){.file = file}, "%s", e.text);
     else
         tree = cfg_tree_parse(file, bytes, size, l->report);
@@ -387,7 +408,7 @@ struct cfg *cfg_load(const char *path, struct cfg_report *report)
     char *bytes;
     size_t size;
     cfg_report_free(report);
-    if (read_file(path, &bytes, &size, &e) == 0)
+    if (read_and_close(open_main(path, &e), &bytes, &size, &e) == 0)
         c = cfg_load_bytes(path, bytes, size, &mode, report);
     else
         cfg_report_error(report, &(struct cfg_place){.file = path}, "%s", e.text);

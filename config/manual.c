@@ -109,8 +109,8 @@ static const char manual_head[] =
     ".SH DESCRIPTION\n"
     "The file is YAML, in UTF\\-8, with one document. Its top holds three keys:\n"
     ".TP\n\\fBglobal\\fR\nkeys of the supervisor (see GLOBAL KEYS).\n"
-    ".TP\n\\fBdefaults\\fR\nkeys that every group starts from. All keys of a group may stand here but "
-    "\\fBlisten\\fR.\n"
+    ".TP\n\\fBdefaults\\fR\nkeys that every group starts from. All keys of a group may stand here, "
+    "\\fBlisten\\fR with $group in it.\n"
     ".TP\n\\fBgroups\\fR\na mapping of names and groups, at least one (see GROUP KEYS). A name has letters, "
     "digits, "
     "\\(dq_\\(dq, \\(dq.\\(dq and \\(dq\\-\\(dq, at most 64 of them, and does not start with \\(dq.\\(dq or "
@@ -289,9 +289,9 @@ void cfg_print_example(FILE *out)
     fputs(example_head, out);
     fputs("global:\n", out);
     print_example_scope(out, 2, CFG_SCOPE_GLOBAL);
-    fputs(
-        "# What every group starts from: any key of a group but listen.\n# defaults:\n#   user: www-data\n\n",
-        out);
+    fputs("# What every group starts from: any key of a group.\n# defaults:\n#   listen: "
+          "/run/pyfpm/$group.sock\n#   listen-group: www-data\n\n",
+          out);
     fputs("groups:\n  shop: # the group's name, which is also $group in its values\n", out);
     print_example_scope(out, 4, CFG_SCOPE_GROUP);
 }

@@ -148,12 +148,16 @@ int64_t fcgi_request_body_left(const struct fcgi_request *r)
     return r->length_left;
 }
 
-bool fcgi_body_drain(struct fcgi_request *r, int64_t wait_ms)
+static int64_t earlier(int64_t a, int64_t b)
 {
-    unsigned char nowhere[8192];
+    return a < b ? a : b;
+}
+
+bool fcgi_body_drain(struct fcgi_request *r, int64_t pause_ms, int64_t total_ms)
+{
+    unsigned char nowhere[65536];
     struct fcgi_body *b = &r->body;
-    int64_t deadline_ms = wait_ms > 0 && !b->ended ? clock_now_ms() + wait_ms : 0;
-    size_t drained = 0;
+    int64_t deadline_ms = b->ended ? 0 : clock_now_ms() + total_ms;
 
     while (!b->ended && !b->error) {
         ssize_t got = 0;
@@ -161,10 +165,10 @@ bool fcgi_body_drain(struct fcgi_request *r, int64_t wait_ms)
             got = body_next_record(r, MSG_DONTWAIT);
         else
             got = body_content(r, nowhere, sizeof nowhere, MSG_DONTWAIT);
-        if (got < 0 && !b->error && !(deadline_ms && fcgi_wait_readable(r->fd, deadline_ms)))
-            return false;
-        drained += got > 0 ? (size_t)got : 0;
-        if (drained + b->record_left > FCGI_DRAIN_BYTES_MAX)
+        int64_t now_ms = clock_now_ms();
+        if (now_ms >= deadline_ms)
+            return b->ended;
+        if (got < 0 && !b->error && !fcgi_wait_readable(r->fd, earlier(deadline_ms, now_ms + pause_ms)))
             return false;
     }
     return b->ended;

@@ -17,7 +17,6 @@ struct err;
 
 #define FCGI_HEADER_BYTES_MAX (160 * 1024) /* BEGIN and PARAMS records of one request, as sent */
 #define FCGI_PARAMS_MAX       2048
-#define FCGI_DRAIN_BYTES_MAX  (64 * 1024) /* unread request body that is read away to keep a connection */
 
 /* Once per process, before threads and before the process installs its own SIGTERM, SIGUSR1 and SIGPIPE
  * handlers: FCGX_Init() replaces them. The process must ignore SIGPIPE afterwards: libfcgi's write(2) and
@@ -98,13 +97,21 @@ int fcgi_request_flush(struct fcgi_request *r);
 /* True once a write failed or the peer was seen to be gone. */
 bool fcgi_request_is_broken(const struct fcgi_request *r);
 
-/* Ends the request: END_REQUEST, appStatus 0; small unread body is read away. Returns the connection when
+/* Ends the request: END_REQUEST, appStatus 0; an unread body is read away. Returns the connection when
  * the peer asked to keep it and it can be (the caller's again), else closes it gently (what the peer still
  * sends is read for a bounded time, so that it gets the answer) and returns -1. After the answer is out it
  * waits only for a peer whose body is still under way: 200 ms for the rest of a body before it gives up
  * keeping, then one second for each further piece and ten for all, or what was set, before it closes. Not
  * with the GIL. */
 int fcgi_request_end(struct fcgi_request *r);
+
+/* The same without the farewell: a connection that has to be closed gently is returned, closed for writing,
+ * with *lingers true. The caller reads it away with fcgi_linger() for as long as it has time, and closes it.
+ */
+int fcgi_request_end_early(struct fcgi_request *r, bool *lingers);
+
+/* Reads away what came on such a connection; never waits. False when it can be closed. */
+bool fcgi_linger(int fd);
 
 /* Breaks the connection without END_REQUEST, so that the web server can tell the response is cut short. */
 void fcgi_request_break(struct fcgi_request *r);

@@ -15,7 +15,8 @@
 #include <sys/time.h>
 #include <unistd.h>
 
-#define KEEP_WAIT_MS 200 /* for the end of a body that is on its way */
+#define KEEP_PAUSE_MS 200  /* between two pieces of a body that is on its way, to keep its connection */
+#define KEEP_WAIT_MS  2000 /* for all of it */
 #define GENTLE_PAUSE_MS                                                                                      \
     1000                  /* between two pieces of what a peer is still sending when its connection closes */
 #define FAREWELL_MS 10000 /* for all of it, unless set otherwise */
@@ -149,20 +150,21 @@ static int64_t earlier(int64_t a, int64_t b)
 
 /* Closing with unread bytes makes the kernel reset the connection, and the peer may lose its answer over
  * it: nginx gives its client 502 when it cannot send the rest of a body. So: say that no more comes, and
- * read what the peer is still sending, within bounds of time. */
-static void close_gently(int fd, int64_t farewell_ms)
+ * read what the peer is still sending. */
+bool fcgi_linger(int fd)
 {
     char nowhere[65536];
-    int64_t deadline_ms = clock_now_ms() + farewell_ms;
+    ssize_t got = recv(fd, nowhere, sizeof nowhere, MSG_DONTWAIT);
+    return got > 0 || (got < 0 && (errno == EAGAIN || errno == EINTR));
+}
 
-    shutdown(fd, SHUT_WR);
+static void close_gently(int fd, int64_t farewell_ms)
+{
+    int64_t deadline_ms = clock_now_ms() + farewell_ms;
     for (;;) {
         int64_t now_ms = clock_now_ms();
-        ssize_t got = recv(fd, nowhere, sizeof nowhere, MSG_DONTWAIT);
-        if (got == 0 || now_ms >= deadline_ms)
-            break;
-        if (got < 0 && errno != EINTR &&
-            (errno != EAGAIN || !fcgi_wait_readable(fd, earlier(deadline_ms, now_ms + GENTLE_PAUSE_MS))))
+        if (now_ms >= deadline_ms ||
+            !fcgi_wait_readable(fd, earlier(deadline_ms, now_ms + GENTLE_PAUSE_MS)) || !fcgi_linger(fd))
             break;
     }
     close(fd);
@@ -178,20 +180,31 @@ static int request_release(struct fcgi_request *r)
     return fd_take(&r->fd);
 }
 
-int fcgi_request_end(struct fcgi_request *r)
+int fcgi_request_end_early(struct fcgi_request *r, bool *lingers)
 {
     if (!r->broken && fcgi_conn_finish(r->conn, r->sent_some) < 0)
         r->broken = fcgi_errno(errno);
-    bool all_read = !r->broken && fcgi_body_drain(r, r->keep ? KEEP_WAIT_MS : 0) && r->body.ahead_size == 0;
+    bool all_read = !r->broken &&
+                    fcgi_body_drain(r, r->keep ? KEEP_PAUSE_MS : 0, earlier(KEEP_WAIT_MS, r->farewell_ms)) &&
+                    r->body.ahead_size == 0;
     bool broken = r->broken != 0;
 
     int fd = request_release(r);
-    if (all_read && r->keep)
+    *lingers = !all_read && !broken;
+    if (*lingers)
+        shutdown(fd, SHUT_WR);
+    else if (!all_read || !r->keep)
+        fd_close(&fd);
+    return fd;
+}
+
+int fcgi_request_end(struct fcgi_request *r)
+{
+    bool lingers;
+    int fd = fcgi_request_end_early(r, &lingers);
+    if (!lingers)
         return fd;
-    if (all_read || broken)
-        close(fd);
-    else
-        close_gently(fd, r->farewell_ms);
+    close_gently(fd, r->farewell_ms);
     return -1;
 }
 
@@ -200,5 +213,6 @@ void fcgi_request_break(struct fcgi_request *r)
     if (r->fd < 0)
         return;
     int fd = request_release(r);
+    shutdown(fd, SHUT_RDWR); /* a child that the application forked may hold a copy of it */
     close(fd);
 }

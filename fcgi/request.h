@@ -36,9 +36,9 @@ struct fcgi_request {
     struct fcgi_body body;
 };
 
-/* Reads the rest of the request away: what is there, and for wait_ms what may still come, at most
- * FCGI_DRAIN_BYTES_MAX of it. True when the request's very last byte was read. */
-bool fcgi_body_drain(struct fcgi_request *r, int64_t wait_ms);
+/* Reads the rest of the request away, as long as pieces follow each other within pause_ms and for total_ms at
+ * most. True when the request's very last byte was read. */
+bool fcgi_body_drain(struct fcgi_request *r, int64_t pause_ms, int64_t total_ms);
 
 /* Waits until there is something to read, or an end or error to see. False at the deadline (clock_now_ms()).
  */

@@ -101,11 +101,12 @@ static void on_channel(uv_poll_t *watch, int status, int events)
 {
     (void)events;
     struct pm_child *child = watch->data;
-    read_channel(child, status < 0 ? MESSAGES_AT_END : MESSAGES_PER_TURN); /* libuv watches no further after an error */
+    /* libuv watches no further after an error. */
+    read_channel(child, status < 0 ? MESSAGES_AT_END : MESSAGES_PER_TURN);
 }
 
-struct pm_child *pm_child_new(uv_loop_t *loop, const struct pm_child_kind *kind, void *owner, const char *group,
-                              pid_t pid, int *channel, struct err *e)
+struct pm_child *pm_child_new(uv_loop_t *loop, const struct pm_child_kind *kind, void *owner,
+                              const char *group, pid_t pid, int *channel, struct err *e)
 {
     struct pm_child *child = calloc(1, sizeof *child);
     if (!child) {

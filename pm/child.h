@@ -41,8 +41,8 @@ struct pm_child {
 
 /* Makes a child that talks over *channel, which it takes. pid 0: it will be adopted by its first message.
  * NULL with *e, the channel still the caller's. */
-struct pm_child *pm_child_new(uv_loop_t *loop, const struct pm_child_kind *kind, void *owner, const char *group,
-                              pid_t pid, int *channel, struct err *e);
+struct pm_child *pm_child_new(uv_loop_t *loop, const struct pm_child_kind *kind, void *owner,
+                              const char *group, pid_t pid, int *channel, struct err *e);
 
 /* Checks that the sender of a first message is a process of ours that nobody is known for, and makes it the
  * child's pid. The pid comes from the kernel's credentials; one that an application with CAP_SYS_ADMIN
@@ -55,8 +55,8 @@ int pm_child_send(struct pm_child *child, const struct wire_msg *m);
 /* Signals through the pidfd. Nothing happens when the pid is unknown or the child is reaped. */
 void pm_child_signal(struct pm_child *child, int signal_number);
 
-/* Hears what it has sent; whatever it says after that fails on its side, and nobody can be adopted through this
- * channel any more. */
+/* Hears what it has sent; whatever it says after that fails on its side, and nobody can be adopted through
+ * this channel any more. */
 void pm_child_hang_up(struct pm_child *child);
 
 /* Stops listening to it and frees it, once libuv has let go. The process itself is not touched; when it

@@ -43,6 +43,8 @@ struct trial {
     pid_t pid;
     bool ready;
     char *failure; /* what the host said */
+    char line[4096]; /* of its output, until it is whole: Python prints some of it character by character */
+    size_t line_size;
 };
 
 static int start(struct trial *t, struct err *e)
@@ -111,13 +113,26 @@ static bool take_message(struct trial *t)
     return true;
 }
 
+static void print_whole_lines(struct trial *t, bool is_last)
+{
+    const char *newline = memrchr(t->line, '\n', t->line_size);
+    size_t size = newline ? (size_t)(newline - t->line) + 1 : 0;
+    if (is_last || (size == 0 && t->line_size == sizeof t->line))
+        size = t->line_size;
+    print_marked(t, "output: ", t->line, size);
+    memmove(t->line, t->line + size, t->line_size - size);
+    t->line_size -= size;
+}
+
+/* False at its end. */
 static bool take_output(struct trial *t)
 {
-    char text[4096];
-    ssize_t size = read(t->output, text, sizeof text);
-    if (size > 0)
-        print_marked(t, "output: ", text, (size_t)size);
-    return size > 0 || (size < 0 && errno == EINTR);
+    ssize_t size = read(t->output, t->line + t->line_size, sizeof t->line - t->line_size);
+    if (size < 0 && errno == EINTR)
+        return true;
+    t->line_size += size > 0 ? (size_t)size : 0;
+    print_whole_lines(t, size <= 0);
+    return size > 0;
 }
 
 /* Until the host has closed its channel, or its time is up. */
@@ -140,6 +155,15 @@ static bool listen_until_end(struct trial *t)
     return true;
 }
 
+/* What it printed last; not what a process that it left behind may still print. */
+static void take_last_output(struct trial *t)
+{
+    struct pollfd set = {t->output, POLLIN, 0};
+    while (poll(&set, 1, 0) > 0 && take_output(t))
+        ;
+    print_whole_lines(t, true);
+}
+
 static void finish(struct trial *t, bool in_time)
 {
     char how[96];
@@ -147,6 +171,7 @@ static void finish(struct trial *t, bool in_time)
     if (!in_time)
         kill(t->pid, SIGKILL); /* our own unreaped child */
     waitpid(t->pid, &wait_status, 0);
+    take_last_output(t);
     if (!in_time && !t->failure)
         t->failure = strdup("it did not become ready within startup-timeout");
     else if (!t->ready && !t->failure)

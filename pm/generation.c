@@ -46,8 +46,8 @@ static void enter(struct pm_generation *gen, enum pm_template_event event)
     int next = pm_template_next(gen->template_state, event);
     if (next == PM_NO_MOVE) {
         struct log_subject subject = template_subject(gen);
-        log_write(LOG_LEVEL_WARNING, &subject, "event %d makes no sense for a %s template; ignored", (int)event,
-                  pm_template_state_name(gen->template_state));
+        log_write(LOG_LEVEL_WARNING, &subject, "event %d makes no sense for a %s template; ignored",
+                  (int)event, pm_template_state_name(gen->template_state));
         return;
     }
     gen->template_state = (enum pm_template_state)next;
@@ -65,7 +65,8 @@ static void set_failure(struct pm_generation *gen, const char *why)
 static void fail_spawn(struct pm_generation *gen, const struct wire_msg *m)
 {
     for (struct pm_worker *w = gen->workers; w; w = w->next) {
-        if (w->serial != m->serial || w->end_noted || (w->state != PM_WORKER_FORKING && w->state != PM_WORKER_GONE))
+        if (w->serial != m->serial || w->end_noted ||
+            (w->state != PM_WORKER_FORKING && w->state != PM_WORKER_GONE))
             continue;
         free(w->failure); /* its channel may have closed before this came */
         w->failure = strdup(m->text);
@@ -104,7 +105,8 @@ static void on_message(struct pm_child *child, const struct wire_msg *m)
         break;
     default: {
         struct log_subject subject = template_subject(gen);
-        log_write(LOG_LEVEL_WARNING, &subject, "message %d from a template makes no sense; ignored", (int)m->type);
+        log_write(LOG_LEVEL_WARNING, &subject, "message %d from a template makes no sense; ignored",
+                  (int)m->type);
     }
     }
 }
@@ -311,7 +313,8 @@ static int take_slot(struct pm_generation *gen)
     return -1;
 }
 
-static int send_spawn(struct pm_generation *gen, struct pm_worker *w, int channel_end, int log_end, struct err *e)
+static int send_spawn(struct pm_generation *gen, struct pm_worker *w, int channel_end, int log_end,
+                      struct err *e)
 {
     struct wire_msg m;
     wire_init(&m, WIRE_SPAWN);

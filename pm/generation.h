@@ -34,18 +34,18 @@ struct pm_generation {
     enum pm_template_state template_state; /* changed by one door in generation.c */
     struct pm_child *template_child;
     struct pm_output *template_output;
-    int64_t template_due_ms; /* when patience with its state runs out; 0: never */
+    int64_t template_due_ms;  /* when patience with its state runs out; 0: never */
     unsigned template_deaths; /* by itself while ready, not counted by group.c yet */
-    bool preload;            /* import in the template */
-    bool preloaded;          /* the template said that it did */
+    bool preload;             /* import in the template */
+    bool preloaded;           /* the template said that it did */
 
-    struct pm_worker *workers;   /* list */
+    struct pm_worker *workers;  /* list */
     struct pm_generation *next; /* in the group's list, newest first */
 
     char *failure; /* why the template cannot be, once it failed; owned */
 };
 
-/* Takes the listener over. Copies cfg. Starts nothing. NULL with *e (the listener then stays the caller's). */
+/* Takes the listener over. Copies cfg. Starts nothing. NULL with *e (the listener stays the caller's). */
 struct pm_generation *pm_generation_new(struct pm_group *group, unsigned number, const struct cfg_group *cfg,
                                         struct pm_listener *listener, struct err *e);
 
@@ -55,15 +55,15 @@ void pm_generation_free(struct pm_generation *gen);
 /* Execs the template. 0, or -1 with *e. State NONE before. */
 int pm_generation_start_template(struct pm_generation *gen, struct err *e);
 
-/* Ends the template; what it forked is not touched. Fine in every state: one that is ending already is left to
- * it, within shutdown-timeout. */
+/* Ends the template; what it forked is not touched. Fine in every state: one that is ending already is left
+ * to it, within shutdown-timeout. */
 void pm_generation_stop_template(struct pm_generation *gen);
 
 /* Kills the template, ending or not. */
 void pm_generation_kill_template(struct pm_generation *gen);
 
-/* Acts on patience that ran out: a template that starts, ends or forks for too long is killed, and the workers
- * as pm_worker_enforce() says. */
+/* Acts on patience that ran out: a template that starts, ends or forks for too long is killed, and the
+ * workers as pm_worker_enforce() says. */
 void pm_generation_enforce(struct pm_generation *gen, int64_t now_ms);
 
 /* Asks the ready template for a worker. The new worker, in the list; NULL with *e. */

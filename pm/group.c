@@ -71,7 +71,8 @@ static int open_handover(struct pm_group *g, struct err *e)
     int size = HANDOVER_BYTES;
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair) < 0)
         return err_errno(e, "cannot make the hand-over socket");
-    if (setsockopt(pair[1], SOL_SOCKET, SO_SNDBUFFORCE, &size, sizeof size) < 0) /* only root passes wmem_max */
+    /* Only root passes wmem_max. */
+    if (setsockopt(pair[1], SOL_SOCKET, SO_SNDBUFFORCE, &size, sizeof size) < 0)
         setsockopt(pair[1], SOL_SOCKET, SO_SNDBUF, &size, sizeof size);
     g->handover_rx = pair[0];
     g->handover_tx = pair[1];
@@ -134,8 +135,8 @@ static void wait_before_retry(struct pm_group *g)
     if (g->retry_at_ms > clock_now_ms()) /* several that fail together count once */
         return;
     g->failures++;
-    int64_t delay =
-        pm_backoff_delay_ms(g->failures, cfg->restart_delay_ms, cfg->restart_delay_max_ms, (uint32_t)random());
+    int64_t delay = pm_backoff_delay_ms(g->failures, cfg->restart_delay_ms, cfg->restart_delay_max_ms,
+                                        (uint32_t)random());
     g->retry_at_ms = clock_now_ms() + delay;
 }
 
@@ -183,10 +184,12 @@ static void fail_next(struct pm_group *g, const char *why)
 {
     struct log_subject subject = subject_of(g);
     if (g->current) {
-        log_write(LOG_LEVEL_ERROR, &subject, "reload failed, generation %u keeps serving: %s", g->current->number, why);
+        log_write(LOG_LEVEL_ERROR, &subject, "reload failed, generation %u keeps serving: %s",
+                  g->current->number, why);
         if (!g->current->preloaded)
             log_write(LOG_LEVEL_WARNING, &subject,
-                      "degraded: cannot respawn old code: without preload a new worker imports what is on disk now");
+                      "degraded: cannot respawn old code: without preload a new worker imports what is on "
+                      "disk now");
     }
     if (g->next)
         abandon(g, g->next);
@@ -332,8 +335,8 @@ static void keep_template(struct pm_group *g, int64_t now)
         note_template_failure(g, e.text);
 }
 
-/* Nothing has failed for long enough. One worker that goes on serving is not enough: another may die again and
- * again beside it. */
+/* Nothing has failed for long enough. One worker that goes on serving is not enough: another may die again
+ * and again beside it. */
 static void forgive_old_failures(struct pm_group *g, int64_t now)
 {
     if (now - g->retry_at_ms >= YOUNG_MS && pm_generation_count(g->current, PM_WORKER_SERVING) > 0)
@@ -434,7 +437,8 @@ static void settle_end(struct pm_group *g)
 static void settle_answering(struct pm_group *g)
 {
     struct pm_responder *r = pm_responder_of(g->pm);
-    unsigned serving = count_old_serving(g) + (g->current ? pm_generation_count(g->current, PM_WORKER_SERVING) : 0);
+    unsigned serving = count_old_serving(g) +
+                       (g->current ? pm_generation_count(g->current, PM_WORKER_SERVING) : 0);
     bool wanted = g->failures > 0 && serving == 0;
     if (wanted == g->answered || g->ending || !r)
         return;
@@ -509,7 +513,8 @@ void pm_group_settle(struct pm_group *g)
 
 /* ---- what others ask ---- */
 
-int pm_group_reload(struct pm_group *g, const struct cfg_group *cfg, struct pm_listener *listener, struct err *e)
+int pm_group_reload(struct pm_group *g, const struct cfg_group *cfg, struct pm_listener *listener,
+                    struct err *e)
 {
     struct cfg_group *copy = cfg_group_copy(cfg);
     if (!copy)

@@ -7,6 +7,7 @@
 
 #include <dirent.h>
 #include <limits.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -92,6 +93,25 @@ static int wanted_version(const struct cfg_group *group, struct venv *v, struct 
     return 0;
 }
 
+static bool is_supported(const char *version)
+{
+    int minor;
+    return sscanf(version, "3.%d", &minor) == 1 && minor >= 8;
+}
+
+static int refuse_version(const struct venv *v, const char *version, struct err *e)
+{
+    char installed[512];
+    const char *source = v->source[0] != '\0' ? v->source : "the default";
+    if (!is_supported(version))
+        return err_set(e, "Python %s, which %s asks for, is not supported: pyfpm needs 3.8 or later", version, source);
+    list_hosts(installed, sizeof installed);
+    return err_set(e,
+                   "there is no host for Python %s, which %s asks for; hosts are installed for: %s (configure the "
+                   "build with -DPYFPM_PYTHONS naming every Python wanted, python%s among them)",
+                   version, source, installed, version);
+}
+
 int pm_hosts_choose(const struct cfg_group *group, char *path, size_t path_size, struct err *e)
 {
     struct venv v;
@@ -104,10 +124,5 @@ int pm_hosts_choose(const struct cfg_group *group, char *path, size_t path_size,
         return -1;
     if (access(path, X_OK) == 0)
         return 0;
-    char installed[512];
-    list_hosts(installed, sizeof installed);
-    return err_set(e,
-                   "there is no host for Python %s, which %s asks for; hosts are installed for: %s "
-                   "(build one with cmake -DPYFPM_PYTHONS=/path/to/python%s)",
-                   version, v.source[0] != '\0' ? v.source : "the default", installed, version);
+    return refuse_version(&v, version, e);
 }

@@ -30,10 +30,10 @@
 struct pm_listener {
     int fd;
     unsigned holders;
-    char *address; /* as the configuration says it */
-    char *path;    /* of a unix socket while its file is ours, else NULL */
+    char *address;    /* as the configuration says it */
+    char *path;       /* of a unix socket while its file is ours, else NULL */
     bool door_closed; /* no new client can come; never found again. A TCP socket has no door but itself */
-    dev_t device;  /* of that file */
+    dev_t device;     /* of that file */
     ino_t inode;
     struct pm_listener *next;
 };
@@ -85,8 +85,8 @@ static int find_owner(const struct cfg_group *group, uid_t *uid, gid_t *gid, str
     return 0;
 }
 
-/* An O_PATH descriptor of the socket file, if it is still the one that was made; else -1 with errno. The group's
- * user may own the folder: nothing that lies under the name instead may be touched. */
+/* An O_PATH descriptor of the socket file, if it is still the one that was made; else -1 with errno. The
+ * group's user may own the folder: nothing that lies under the name instead may be touched. */
 static int open_own_file(const struct pm_listener *l)
 {
     struct stat status;
@@ -134,7 +134,8 @@ static bool is_stale(const struct sockaddr_un *address)
     int probe = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (probe < 0)
         return false;
-    bool stale = connect(probe, (const struct sockaddr *)address, sizeof *address) < 0 && errno == ECONNREFUSED;
+    bool stale = connect(probe, (const struct sockaddr *)address, sizeof *address) < 0 &&
+                 errno == ECONNREFUSED;
     close(probe);
     return stale;
 }

@@ -19,8 +19,9 @@ struct pm_listener *pm_listener_hold(struct pm_listener *l);
 /* Closes it with the last holder, and removes its socket file. *l becomes NULL; NULL is fine. */
 void pm_listener_release(struct pm_listener **l);
 
-/* Removes the socket file now, so that no new client comes; what is queued can still be accepted. A TCP socket
- * stays: the kernel refuses a second one while this one lives, so whoever wants the address gets it again. */
+/* Removes the socket file now, so that no new client comes; what is queued can still be accepted. A TCP
+ * socket stays: the kernel refuses a second one while this one lives, so whoever wants the address gets it
+ * again. */
 void pm_listener_close_door(struct pm_listener *l);
 
 /* How many hold it. */

@@ -1,4 +1,4 @@
-/* pyfpm's command line: which command, which file, and the help. The work is in command_*.c and supervisor.c. */
+/* pyfpm's command line: which command, which file, the help. The work is in command_*.c and supervisor.c. */
 #include "pm/commands.h"
 #include "pm/supervisor.h"
 

@@ -24,7 +24,8 @@ struct pm_responder {
 static void on_message(struct pm_child *child, const struct wire_msg *m)
 {
     struct log_subject subject = {NULL, child->pid};
-    log_write(LOG_LEVEL_WARNING, &subject, "message %d from the responder makes no sense; ignored", (int)m->type);
+    log_write(LOG_LEVEL_WARNING, &subject, "message %d from the responder makes no sense; ignored",
+              (int)m->type);
 }
 
 static void on_ended(struct pm_child *child)
@@ -33,7 +34,8 @@ static void on_ended(struct pm_child *child)
     char how[96];
     struct log_subject subject = {NULL, child->pid};
     if (child->wait_status != 0)
-        log_write(LOG_LEVEL_WARNING, &subject, "responder %s", pm_child_describe_end(child->wait_status, how));
+        log_write(LOG_LEVEL_WARNING, &subject, "responder %s",
+                  pm_child_describe_end(child->wait_status, how));
     r->ended(r->context);
 }
 

@@ -15,10 +15,11 @@ struct pm_responder *pm_responder_start(uv_loop_t *loop, void (*ended)(void *con
 
 /* Has it answer on a group's listening socket and hand-over queue. id names the group in the release.
  * false when it cannot be reached. The descriptors stay the caller's. */
-bool pm_responder_answer(struct pm_responder *r, uint32_t id, int listen_fd, int handover_rx, int handover_tx);
+bool pm_responder_answer(struct pm_responder *r, uint32_t id, int listen_fd, int handover_rx,
+                         int handover_tx);
 
-/* Has it let go: its connections go to the group's workers; or, when the group ends, what is queued is answered.
- * r may be NULL. */
+/* Has it let go: its connections go to the group's workers; or, when the group ends, what is queued is
+ * answered. r may be NULL. */
 void pm_responder_release(struct pm_responder *r, uint32_t id, bool is_last);
 
 /* Has it end after what is queued; "ended" tells when. */

@@ -25,7 +25,7 @@ static void reset_signals(void)
     memset(&by_default, 0, sizeof by_default);
     by_default.sa_handler = SIG_DFL;
     for (int number = 1; number < NSIG; number++)
-        sigaction(number, &by_default, NULL); /* fails for KILL, STOP and libc's own: nothing to reset there */
+        sigaction(number, &by_default, NULL); /* fails for KILL, STOP and libc's own: nothing to reset */
     sigset_t none;
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
@@ -64,7 +64,8 @@ static void close_others(int report)
     syscall(SYS_close_range, report + 1, ~0U, 0);
 }
 
-static void become_program(const char *program, char *const argv[], const int fds[PM_SPAWN_FDS_MAX], int report)
+static void become_program(const char *program, char *const argv[], const int fds[PM_SPAWN_FDS_MAX],
+                           int report)
 {
     reset_signals();
     if (place_descriptors(fds, &report) == 0) {

@@ -58,7 +58,7 @@ struct pm {
     struct pm_group **groups;
     size_t group_count;
     struct pm_responder *responder;
-    bool responder_ended; /* recorded by its callback */
+    bool responder_ended;        /* recorded by its callback */
     unsigned responder_failures; /* to start it, in a row */
     uint64_t last_serial;
 
@@ -67,7 +67,7 @@ struct pm {
     bool reloading; /* a reload's outcome is still to be logged */
     bool reload_wanted;
     char reload_failures[1024]; /* names of groups, each after a blank */
-    char *pid_file; /* written, to be removed */
+    char *pid_file;             /* written, to be removed */
 };
 
 uv_loop_t *pm_loop(struct pm *pm)
@@ -364,8 +364,8 @@ static void reap(struct pm *pm)
 }
 
 static const struct signal_row signal_rows[] = {
-    {SIGHUP, ask_reload},  {SIGUSR2, ask_reload}, {SIGUSR1, ask_reopen}, {SIGQUIT, ask_graceful},
-    {SIGTERM, ask_stop},   {SIGINT, stop_now},    {SIGCHLD, reap},
+    {SIGHUP, ask_reload}, {SIGUSR2, ask_reload}, {SIGUSR1, ask_reopen}, {SIGQUIT, ask_graceful},
+    {SIGTERM, ask_stop},  {SIGINT, stop_now},    {SIGCHLD, reap},
 };
 
 static void on_signal(uv_signal_t *watch, int number)
@@ -387,8 +387,8 @@ static void announce(struct pm *pm)
         serving_count += serving;
     }
     pm->announced = true;
-    log_write(LOG_LEVEL_NOTICE, NULL, "pyfpm %s ready: %zu of %zu groups serving", PYFPM_VERSION, serving_count,
-              pm->group_count);
+    log_write(LOG_LEVEL_NOTICE, NULL, "pyfpm %s ready: %zu of %zu groups serving", PYFPM_VERSION,
+              serving_count, pm->group_count);
 }
 
 static bool settle_dirty_groups(struct pm *pm)

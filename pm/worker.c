@@ -110,8 +110,8 @@ static void take_hello(struct pm_worker *w, const struct wire_msg *m)
     if (w->state == PM_WORKER_GONE)
         return;
     if (!pm_child_adopt(w->child, m->sender)) {
-        log_write(LOG_LEVEL_ALERT, &subject, "a process that is no child of ours (pid %d) said hello; ignored",
-                  (int)m->sender);
+        log_write(LOG_LEVEL_ALERT, &subject,
+                  "a process that is no child of ours (pid %d) said hello; ignored", (int)m->sender);
         give_up(w, "a stranger spoke for it");
         return;
     }
@@ -137,8 +137,8 @@ static void on_message(struct pm_child *child, const struct wire_msg *m)
     } else if (m->type == WIRE_WORKER_FAILED && child->pid != 0) {
         take_failure(w, m);
     } else {
-        log_write(LOG_LEVEL_WARNING, &subject, "message %d from a %s worker makes no sense; ignored", (int)m->type,
-                  pm_worker_state_name(w->state));
+        log_write(LOG_LEVEL_WARNING, &subject, "message %d from a %s worker makes no sense; ignored",
+                  (int)m->type, pm_worker_state_name(w->state));
     }
 }
 
@@ -228,13 +228,15 @@ void pm_worker_enforce(struct pm_worker *w, int64_t now_ms)
     if (w->state == PM_WORKER_DRAINING) {
         struct score_view view = score_read(w->generation->score, w->slot);
         log_write(LOG_LEVEL_WARNING, &subject,
-                  "worker did not finish within graceful-timeout and shutdown-timeout, %u requests in flight: killed",
+                  "worker did not finish within graceful-timeout and shutdown-timeout, %u requests in "
+                  "flight: killed",
                   view.busy);
         pm_worker_kill(w);
     } else if (w->state == PM_WORKER_FORKING || w->state == PM_WORKER_STARTING) {
         free(w->failure);
-        w->failure = strdup(w->state == PM_WORKER_FORKING ? "its template did not fork it within startup-timeout"
-                                                          : "it did not become ready within startup-timeout");
+        w->failure = strdup(w->state == PM_WORKER_FORKING
+                                ? "its template did not fork it within startup-timeout"
+                                : "it did not become ready within startup-timeout");
         pm_worker_kill(w);
         w->expected_end = false;
     }

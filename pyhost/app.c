@@ -14,6 +14,7 @@
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #define APP_NAME_MAX 512
 
@@ -45,9 +46,32 @@ static PyObject *follow_name(PyObject *object, const char *dotted)
     return object;
 }
 
+static bool is_coroutine_function(PyObject *object)
+{
+    return object && PyFunction_Check(object) &&
+           ((PyCodeObject *)PyFunction_GetCode(object))->co_flags & CO_COROUTINE;
+}
+
+/* "async def application(scope, receive, send)", or an object of a class whose __call__ is one. */
+static bool is_asgi(PyObject *application)
+{
+    if (PyFunction_Check(application))
+        return is_coroutine_function(application);
+    PyObject *call = PyObject_GetAttrString((PyObject *)Py_TYPE(application), "__call__");
+    bool result = is_coroutine_function(call);
+    Py_XDECREF(call);
+    PyErr_Clear();
+    return result;
+}
+
 /* Takes the reference. Returns it when it can be called, else NULL with *e. */
 static PyObject *require_callable(PyObject *application, const char *name, const char *where, struct err *e)
 {
+    if (is_asgi(application)) {
+        err_set(e, "%s of %s is a coroutine function, as ASGI has them; pyfpm serves WSGI applications", name, where);
+        Py_DECREF(application);
+        return NULL;
+    }
     if (PyCallable_Check(application))
         return application;
     err_set(e, "%s of %s cannot be called: it is an object of type %s, not a WSGI application", name, where,
@@ -150,11 +174,22 @@ out:
     return module;
 }
 
+/* A pipe would keep the reader waiting for ever, and a device may have no end. */
+static bool is_special_file(const char *path)
+{
+    struct stat about;
+    return stat(path, &about) == 0 && !S_ISREG(about.st_mode);
+}
+
 static PyObject *load_script(const struct cfg_group *group, struct err *e)
 {
     const char *callable = group->callable ? group->callable : "application";
     char where[APP_NAME_MAX + 16];
     snprintf(where, sizeof where, "script %s", group->script);
+    if (is_special_file(group->script)) {
+        err_set(e, "cannot run %s: it is not a regular file", where);
+        return NULL;
+    }
     PyObject *module = run_script(group->script);
     if (!module)
         return fail_with_traceback(e, "run", where, "");

@@ -82,6 +82,7 @@ struct host_conn *host_conns_add(struct host_conns *s)
     c->fd = -1;
     c->in_ready_set = false;
     c->is_fresh = true;
+    c->is_over = false;
     atomic_store(&c->deadline_ms, INT64_MAX);
     atomic_store(&c->word, word_of(number_of(atomic_load(&c->word)), HOST_CONN_OWNED));
     return c;

@@ -27,6 +27,9 @@ struct host_conn {
     bool in_ready_set;           /* the owner's: known to the epoll set of the worker threads */
     bool is_fresh;               /* the owner's: no request was served on it here */
     _Atomic int64_t deadline_ms; /* the owner writes before parking; the watch thread reads */
+    _Atomic int64_t parked_ms;   /* the same */
+    bool is_over;                /* the owner's: answered, and read away until the peer is done */
+    int64_t over_due_ms;         /* the owner's: until then at most */
     struct host_conn *next_free; /* under the lock of the registry */
 };
 

@@ -25,16 +25,17 @@ struct host {
     int handover_rx; /* kept connections from siblings */
     int handover_tx; /* kept connections to siblings */
     struct score *score;
-    uint32_t slot;     /* a worker's index in the scoreboard */
-    uint64_t serial;   /* a worker's, unique in the supervisor's life */
-    bool check_only;   /* pyfpm check: import, report, exit */
+    uint32_t slot;   /* a worker's index in the scoreboard */
+    uint64_t serial; /* a worker's, unique in the supervisor's life */
+    bool check_only; /* pyfpm check: import, report, exit */
 };
 
 /* link.c: the channel ------------------------------------------------------------------------- */
 
 /* Log records and messages go to the supervisor over h->channel. Any thread, without the GIL. */
 void host_link_start(struct host *h); /* routes base/log.h into WIRE_LOG messages on h->channel */
-int host_link_send(struct host *h, int wire_type, uint32_t flags, const char *text); /* 0, or -1: supervisor gone */
+int host_link_send(struct host *h, int wire_type, uint32_t flags,
+                   const char *text); /* 0, or -1: supervisor gone */
 
 /* app.c: the application ---------------------------------------------------------------------------- */
 
@@ -44,8 +45,8 @@ PyObject *host_app_load(const struct cfg_group *group, struct err *e);
 
 /* pyerr.c: Python errors as text -------------------------------------------------------------------- */
 
-/* Takes the current exception and writes it with its traceback into text, NUL-terminated, cut from the top if it
- * is longer (the last line matters most). Clears the error. With the GIL. */
+/* Takes the current exception and writes it with its traceback into text, NUL-terminated, cut from the top if
+ * it is longer (the last line matters most). Clears the error. With the GIL. */
 void host_pyerr_format(char *text, unsigned long text_size);
 
 /* Writes the current exception as one line, "Type: message", into text, and leaves it set. With the GIL. */
@@ -55,7 +56,8 @@ void host_pyerr_summarize(char *text, unsigned long text_size);
 
 /* Serves the application until the supervisor drains this worker, goes away, or SIGTERM comes; sends
  * WIRE_WORKER_READY once it accepts. Runs threads-1 further Python threads beside the calling (main) one
- * and the watch thread. Called with the GIL in the main thread, returns with it; the return value is the exit status. */
+ * and the watch thread. Called with the GIL in the main thread, returns with it; the return value is the exit
+ * status. */
 int host_serve(struct host *h, PyObject *application);
 
 #endif

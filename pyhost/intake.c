@@ -22,6 +22,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -48,14 +49,19 @@ static bool may_log(_Atomic int64_t *last_ms, int64_t interval_ms)
     return (last == 0 || now - last >= interval_ms) && atomic_compare_exchange_strong(last_ms, &last, now);
 }
 
+static _Noreturn void leave(const char *why)
+{
+    log_write(LOG_LEVEL_ERROR, NULL, "%s; leaving", why);
+    _exit(EXIT_FAILURE);
+}
+
 _Noreturn void host_intake_give_up(const char *what, int error)
 {
-    log_write(
-        LOG_LEVEL_ERROR, NULL,
-        "%s is no longer what it was: %s; the application must have closed or replaced descriptors that are "
-        "not its own; leaving",
-        what, strerror(error));
-    _exit(EXIT_FAILURE);
+    char why[256];
+    snprintf(why, sizeof why,
+             "%s is gone (%s): the application closed or replaced descriptors that are not its own", what,
+             strerror(error));
+    leave(why);
 }
 
 /* The number stands for something else by now, and the epoll set would go on reporting what it stood for. */
@@ -196,6 +202,7 @@ void host_intake_park(struct host_worker *w, struct host_conn *c)
     int fd = c->fd;
     int operation = c->in_ready_set ? EPOLL_CTL_MOD : EPOLL_CTL_ADD;
     atomic_store(&c->deadline_ms, deadline_of(w, c->is_fresh));
+    atomic_store(&c->parked_ms, clock_now_ms());
     c->in_ready_set = true;
     count_kept(w, 1);
     uint64_t token = host_conn_park(w->conns, c);
@@ -222,13 +229,14 @@ bool host_intake_unpark(struct host_worker *w, struct host_conn *c)
     return true;
 }
 
-/* Edge-triggered, else the part that has come would be reported without end. */
-static void enter_waiting_room(struct host_worker *w, struct host_conn *c)
+static void enter_waiting_room(struct host_worker *w, struct host_conn *c, uint32_t events,
+                               int64_t deadline_ms)
 {
     int fd = c->fd;
-    atomic_store(&c->deadline_ms, deadline_of(w, true));
+    atomic_store(&c->deadline_ms, deadline_ms);
+    atomic_store(&c->parked_ms, clock_now_ms());
     uint64_t token = host_conn_park(w->conns, c);
-    struct epoll_event event = {.events = EPOLLIN | EPOLLRDHUP | EPOLLET, .data.u64 = token};
+    struct epoll_event event = {.events = events, .data.u64 = token};
     if (epoll_ctl(w->watch_set, EPOLL_CTL_ADD, fd, &event) == 0) {
         host_conn_settle(w->conns, token, HOST_CONN_WAITING);
         return;
@@ -237,6 +245,21 @@ static void enter_waiting_room(struct host_worker *w, struct host_conn *c)
     host_conn_unpark(w->conns, token);
     log_write(LOG_LEVEL_ERROR, NULL, "cannot watch a connection: %s; it is closed", strerror(saved));
     host_intake_close(w, c);
+}
+
+/* Edge-triggered, else the part that has come would be reported without end. */
+static void wait_for_header(struct host_worker *w, struct host_conn *c)
+{
+    enter_waiting_room(w, c, EPOLLIN | EPOLLRDHUP | EPOLLET, deadline_of(w, true));
+}
+
+void host_intake_linger(struct host_worker *w, struct host_conn *c)
+{
+    int64_t now = clock_now_ms();
+    leave_ready_set(w, c);
+    c->is_over = true;
+    c->over_due_ms = now + HOST_FAREWELL_MS;
+    enter_waiting_room(w, c, EPOLLIN | EPOLLRDHUP, now + HOST_FAREWELL_PAUSE_MS);
 }
 
 /* While draining a connection without a request belongs to the siblings, or, when there are none, to nobody.
@@ -265,7 +288,7 @@ struct host_conn *host_intake_sort(struct host_worker *w, struct host_conn *c)
         return NULL;
     case FCGI_LOOK_PARTIAL:
         if (atomic_load(&w->is_last) || !is_sent_away(w, c))
-            enter_waiting_room(w, c);
+            wait_for_header(w, c);
         return NULL;
     case FCGI_LOOK_BAD:
         if (may_log(&w->complained_ms, COMPLAIN_EACH_MS))
@@ -323,6 +346,14 @@ static struct host_conn *settle_in(struct host_worker *w, struct host_conn *c)
     return c;
 }
 
+/* When no connection here has one, none will become free: a fresh process is of more use. */
+static void lack_descriptors(struct host_worker *w)
+{
+    if (host_conns_count(w->conns) == 0 && !is_shut(w))
+        leave("no descriptor is left for a connection: the application holds all that rlimit-files allows");
+    pause_doors(w, strerror(EMFILE));
+}
+
 static struct host_conn *accept_into(struct host_worker *w, struct host_conn *c)
 {
     struct sockaddr_storage peer = {0};
@@ -333,7 +364,9 @@ static struct host_conn *accept_into(struct host_worker *w, struct host_conn *c)
         forget(w, c);
         if (is_replaced(saved) && !is_shut(w))
             host_intake_give_up("the listening socket", saved);
-        if (saved != EAGAIN && saved != EINTR && saved != ECONNABORTED && saved != EPROTO)
+        if (saved == EMFILE)
+            lack_descriptors(w);
+        else if (saved != EAGAIN && saved != EINTR && saved != ECONNABORTED && saved != EPROTO)
             pause_doors(w, strerror(saved));
         return NULL;
     }
@@ -358,7 +391,7 @@ static struct host_conn *receive_into(struct host_worker *w, struct host_conn *c
 {
     if (lacks_descriptors(w->host->handover_rx)) {
         forget(w, c);
-        pause_doors(w, strerror(EMFILE));
+        lack_descriptors(w);
         return NULL;
     }
     c->fd = wire_take_connection(w->host->handover_rx);

@@ -39,6 +39,10 @@ struct host_conn *host_intake_sort(struct host_worker *w, struct host_conn *c);
  * it has to be served again at once. */
 struct host_conn *host_intake_keep(struct host_worker *w, struct host_conn *c);
 
+/* After a request that ended before its peer did: puts the connection into the waiting room, where what still
+ * comes is read away for a bounded time, so that a peer that is slow to end holds no thread. */
+void host_intake_linger(struct host_worker *w, struct host_conn *c);
+
 /* Puts an owned connection into the ready set, until the deadline of its kind. */
 void host_intake_park(struct host_worker *w, struct host_conn *c);
 
@@ -52,8 +56,8 @@ bool host_intake_pass(struct host_worker *w, struct host_conn *c);
 /* Closes an owned connection, whose fd may be -1 already, and forgets it. */
 void host_intake_close(struct host_worker *w, struct host_conn *c);
 
-/* Ends the process at once, for a descriptor that it cannot serve without: the application closed it or put
- * another file in its place. Any thread. */
+/* Ends the process at once, because epoll_wait(2) on a set of ours failed: the application closed it or put
+ * another file in its place, and nothing could be served any more. Any thread. */
 _Noreturn void host_intake_give_up(const char *what, int error);
 
 /* Wakes the watch thread unless it is awake. */

@@ -68,10 +68,15 @@ static void leave_busy(struct host_worker *w)
 static struct host_conn *serve_one(struct serve_thread *t, struct host_conn *c)
 {
     struct host_worker *w = t->worker;
+    bool lingers = false;
     enter_busy(w);
     if (fcgi_request_begin(t->request, &c->fd))
-        c->fd = host_wsgi_serve(t->wsgi, t->state, t->request);
+        c->fd = host_wsgi_serve(t->wsgi, t->state, t->request, &lingers);
     leave_busy(w);
+    if (lingers) {
+        host_intake_linger(w, c);
+        return NULL;
+    }
     if (c->fd >= 0)
         return host_intake_keep(w, c);
     host_intake_close(w, c);

@@ -63,6 +63,10 @@ struct host_worker {
     _Atomic int64_t paused_ms;     /* when a lack of descriptors was last logged; any thread */
 };
 
+/* How long a peer whose request was answered may go on sending: from one piece to the next, and in all. */
+#define HOST_FAREWELL_PAUSE_MS 1000
+#define HOST_FAREWELL_MS       10000
+
 /* Numbers in epoll_data that are no connection's. */
 #define HOST_TOKEN_LISTEN   (UINT64_MAX - 1)
 #define HOST_TOKEN_HANDOVER (UINT64_MAX - 2)

@@ -34,6 +34,7 @@
 #define DRAIN_TICK_MS  50   /* while connections rest that nobody refused */
 #define SCAN_MOST_MS   1000 /* between two scans of the deadlines, at least; less for short timeouts */
 #define SCAN_LEAST_MS  20
+#define CROWDED_MS     1000  /* for a request to come whole, while others find no room */
 #define LAST_GRACE_MS  1000  /* for a request that is on its way while the group ends */
 #define ORPHAN_MS      30000 /* for requests in flight without a supervisor, when graceful-timeout is off */
 #define EVENTS_MAX     64
@@ -108,11 +109,27 @@ static void sort_and_serve(struct watch *s, struct host_conn *c)
         host_intake_park(s->w, c);
 }
 
+static void read_away(struct watch *s, struct host_conn *c)
+{
+    int64_t now = clock_now_ms();
+    if (now < c->over_due_ms && fcgi_linger(c->fd)) {
+        atomic_store(&c->deadline_ms, now + HOST_FAREWELL_PAUSE_MS);
+        host_conn_wait_on(c);
+        return;
+    }
+    leave_waiting_room(s, c);
+    host_intake_close(s->w, c);
+}
+
 static void look_again(struct watch *s, uint64_t token)
 {
     struct host_conn *c = host_conn_take_event(s->w->conns, token);
     if (!c)
         return;
+    if (c->is_over) {
+        read_away(s, c);
+        return;
+    }
     if (fcgi_look(c->fd, NULL) == FCGI_LOOK_PARTIAL) {
         host_conn_wait_on(c);
         return;
@@ -126,9 +143,9 @@ static void look_again(struct watch *s, uint64_t token)
 static int64_t shortest_timeout(const struct watch *s)
 {
     const struct cfg_group *group = s->w->host->group;
-    int64_t shortest = INT64_MAX;
+    int64_t shortest = HOST_FAREWELL_PAUSE_MS;
     if (group->io_timeout_ms > 0)
-        shortest = group->io_timeout_ms;
+        shortest = earlier(shortest, group->io_timeout_ms);
     if (group->keepalive_timeout_ms > 0)
         shortest = earlier(shortest, group->keepalive_timeout_ms);
     return shortest;
@@ -170,14 +187,47 @@ static void scan_deadlines(struct watch *s, int64_t now)
         else
             expire_waiting(s, c);
     }
-    if (shortest == INT64_MAX) {
-        s->scan_due_ms = INT64_MAX;
-        return;
-    }
     /* A connection parked from now on has its deadline no earlier than now + shortest. */
     int64_t pause = earlier(SCAN_MOST_MS, shortest / 4 > SCAN_LEAST_MS ? shortest / 4 : SCAN_LEAST_MS);
     next = earlier(next, now + shortest);
     s->scan_due_ms = next > now + pause ? next : now + pause;
+}
+
+/* ---- room for others ---- */
+
+/* Not those that were kept: their peers are web servers, which would lose a request over it. */
+static void close_silent(struct watch *s, struct host_conn *c)
+{
+    if (!host_intake_unpark(s->w, c))
+        return;
+    if (c->is_fresh && fcgi_look(c->fd, NULL) == FCGI_LOOK_EMPTY)
+        host_intake_close(s->w, c);
+    else
+        sort_and_serve(s, c);
+}
+
+/* Descriptors or entries have run out: whoever sent no whole request for a while makes room for others. */
+static void make_room(struct watch *s, int64_t now)
+{
+    struct host_conns *conns = s->w->conns;
+    for (uint32_t i = 0; i < host_conns_size(conns); i++) {
+        struct host_conn *c = host_conns_at(conns, i);
+        enum host_conn_state state = host_conn_state(c);
+        if (now - atomic_load(&c->parked_ms) < CROWDED_MS)
+            continue;
+        if (state == HOST_CONN_IDLE)
+            close_silent(s, c);
+        else if (state == HOST_CONN_WAITING)
+            expire_waiting(s, c);
+    }
+}
+
+static void reopen_doors(struct watch *s, int64_t now)
+{
+    if (atomic_load(&s->w->doors) != HOST_DOORS_PAUSED || now < atomic_load(&s->w->resume_due_ms))
+        return;
+    make_room(s, now);
+    host_intake_resume(s->w);
 }
 
 /* ---- handing over while all threads are stuck ---- */
@@ -350,7 +400,7 @@ static void send_away_waiting(struct watch *s, struct host_conn *c)
         return;
     if (is_last)
         expire_waiting(s, c);
-    else if (host_conn_take_waiting(c)) {
+    else if (!c->is_over && host_conn_take_waiting(c)) {
         leave_waiting_room(s, c);
         sort_and_serve(s, c);
     }
@@ -482,8 +532,7 @@ static void *watch_main(void *argument)
             drain(&s, now);
             continue;
         }
-        if (now >= atomic_load(&s.w->resume_due_ms))
-            host_intake_resume(s.w);
+        reopen_doors(&s, now);
         tick(&s, now);
     }
     return NULL;

@@ -24,8 +24,10 @@ struct host_wsgi_thread *host_wsgi_thread_new(struct host_wsgi *s, struct err *e
 void host_wsgi_thread_end(struct host_wsgi_thread *t);
 
 /* Serves the request that fcgi_request_begin() began, to its end. Takes the GIL for state and gives it back;
- * called without. Returns the connection when it is kept, else -1. */
+ * called without. Returns the connection when it is kept, or when *lingers is set to true: see
+ * fcgi_request_end_early(); else -1. */
 typedef struct _ts PyThreadState;
-int host_wsgi_serve(struct host_wsgi_thread *t, PyThreadState *state, struct fcgi_request *request);
+int host_wsgi_serve(struct host_wsgi_thread *t, PyThreadState *state, struct fcgi_request *request,
+                    bool *lingers);
 
 #endif

@@ -111,6 +111,13 @@ static bool is_with_index(struct piece script, struct piece whole)
            !memchr(script.bytes + whole.size, '/', script.size - whole.size);
 }
 
+/* A prefix that the web server was told to set, though it sends the whole path as PATH_INFO all the same. */
+static bool is_mount(struct piece script, struct piece whole)
+{
+    return script.size > 0 && script.size < whole.size && is_prefix(script, whole) &&
+           script.bytes[script.size - 1] != '/' && whole.bytes[script.size] == '/';
+}
+
 /* Tries whole as the request's path. True when a reading fits; then script and info are set right. */
 static bool fit(struct piece whole, struct piece *script, struct piece *info)
 {
@@ -136,11 +143,13 @@ static bool fit(struct piece whole, struct piece *script, struct piece *info)
         script->bytes = whole.bytes;
         return true;
     }
-    if (is_equal(*info, whole)) {
+    if (!is_equal(*info, whole))
+        return false;
+    if (is_mount(*script, whole))
+        *info = skip(whole, script->size);
+    else
         script->size = 0;
-        return true;
-    }
-    return false;
+    return true;
 }
 
 static int fit_uri(const char *request_uri, struct piece *script, struct piece *info, char **memory)

@@ -493,20 +493,21 @@ static void close_gate(struct host_wsgi_thread *t)
 }
 
 /* Sends what was gathered and ends the request. Without the GIL. */
-static int end_request(struct host_wsgi_thread *t, struct fcgi_request *request)
+static int end_request(struct host_wsgi_thread *t, struct fcgi_request *request, bool *lingers)
 {
     struct iovec rest = {t->out.bytes, t->out.size};
     if (!t->lost && rest.iov_len > 0 && fcgi_request_write(request, &rest, 1) < 0)
         t->lost = EPIPE;
     if (!t->lost && !t->is_cut)
-        return fcgi_request_end(request);
+        return fcgi_request_end_early(request, lingers);
     if (!t->lost)
         fcgi_request_flush(request);
     fcgi_request_break(request);
     return -1;
 }
 
-int host_wsgi_serve(struct host_wsgi_thread *t, PyThreadState *state, struct fcgi_request *request)
+int host_wsgi_serve(struct host_wsgi_thread *t, PyThreadState *state, struct fcgi_request *request,
+                    bool *lingers)
 {
     open_gate(t, request);
     PyEval_RestoreThread(state);
@@ -517,7 +518,7 @@ int host_wsgi_serve(struct host_wsgi_thread *t, PyThreadState *state, struct fcg
     host_errors_end_line(t->errors);
     PyEval_SaveThread();
     close_gate(t);
-    return end_request(t, request);
+    return end_request(t, request, lingers);
 }
 
 /* ---- the process and its threads ---- */

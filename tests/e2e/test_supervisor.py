@@ -464,7 +464,7 @@ def test_a_daemon_that_an_application_left_is_reaped(fpm, folder):
 @root_only
 def test_it_works_as_pid_1(fpm, apps):
     """In a process namespace of its own pyfpm is init: orphans become its children, signals have no default."""
-    if subprocess.run(['unshare', '--pid', '--fork', 'true'], capture_output=True).returncode != 0:
+    if subprocess.run(['unshare', '--pid', '--fork', '--mount-proc', 'true'], capture_output=True).returncode != 0:
         pytest.skip('no process namespaces here')
     fpm.expect(r'\[group shop')
     fpm.write_groups({'shop': {'script': str(apps / 'hello.py'), 'processes': 2}})

@@ -424,6 +424,25 @@ static void test_get_values_that_would_overrun_libfcgi_in_a_body_is_harmless(voi
 
 /* ---- keeping and closing ---- */
 
+static void test_a_peer_that_did_not_end_its_request_is_answered_and_read_away_by_the_caller(void **state)
+{
+    (void)state;
+    bool lingers = false;
+    put_header(&input, 1, false, "CONTENT_LENGTH", "9");
+    put_record(&input, STDIN, 1, "body", 4);
+    begin_sent();
+    write_text("Status: 200\r\n\r\n");
+    sockets[1] = fcgi_request_end_early(request, &lingers);
+    assert_true(lingers);
+    assert_int_equal(receive_answer(sockets[0], &answer), 0);
+    assert_string_equal(answer.text, "Status: 200\r\n\r\n");
+    assert_true(fcgi_linger(sockets[1])); /* nothing came yet */
+    assert_int_equal(write(sockets[0], "more", 4), 4);
+    assert_true(fcgi_linger(sockets[1]));
+    shutdown(sockets[0], SHUT_WR);
+    assert_false(fcgi_linger(sockets[1]));
+}
+
 static void test_kept_connection_serves_many_requests(void **state)
 {
     (void)state;
@@ -461,30 +480,43 @@ static void test_connection_is_closed_when_the_peer_did_not_ask_to_keep_it(void 
     assert_int_equal(recv(sockets[0], &byte, 1, 0), 0);
 }
 
-static void test_large_unread_body_that_fits_the_bound_keeps_the_connection(void **state)
+static void *send_large_body(void *argument)
 {
-    (void)state;
-    unsigned char *pattern = make_pattern(FCGI_DRAIN_BYTES_MAX);
-    put_header(&input, 1, true, "A", "b");
-    put_record(&input, STDIN, 1, pattern, 65535);
-    put_record(&input, STDIN, 1, pattern, 1);
-    put_record(&input, STDIN, 1, NULL, 0);
-    put_header(&input, 2, true, "SECOND", "yes");
-    begin_sent();
-    assert_kept();
-    begin();
-    assert_string_equal(fcgi_request_param(request, "SECOND"), "yes");
-    free(pattern);
+    static unsigned char piece[65535];
+    struct bytes body = {0};
+    (void)argument;
+    for (int i = 0; i < 64; i++) {
+        body.size = 0;
+        put_record(&body, STDIN, 1, piece, sizeof piece);
+        send_bytes(sockets[0], &body);
+    }
+    body.size = 0;
+    put_record(&body, STDIN, 1, NULL, 0);
+    put_header(&body, 2, true, "SECOND", "yes");
+    send_bytes(sockets[0], &body);
+    return NULL;
 }
 
-static void test_unread_body_beyond_the_bound_is_answered_and_the_connection_closed(void **state)
+/* nginx reuses a connection as soon as it has sent the whole body and seen the end of the answer. */
+static void test_large_unread_body_keeps_the_connection(void **state)
 {
     (void)state;
-    unsigned char *pattern = make_pattern(FCGI_DRAIN_BYTES_MAX);
+    pthread_t thread;
+    put_header(&input, 1, true, "A", "b");
+    begin_sent();
+    pthread_create(&thread, NULL, send_large_body, NULL);
+    assert_kept();
+    pthread_join(thread, NULL);
+    begin();
+    assert_string_equal(fcgi_request_param(request, "SECOND"), "yes");
+}
+
+static void test_unread_body_that_does_not_end_is_answered_and_the_connection_closed(void **state)
+{
+    (void)state;
+    unsigned char *pattern = make_pattern(65535);
     put_header(&input, 1, true, "A", "b");
     put_record(&input, STDIN, 1, pattern, 65535);
-    put_record(&input, STDIN, 1, pattern, 2);
-    put_record(&input, STDIN, 1, NULL, 0);
     begin_sent();
     write_text("x");
     shutdown(sockets[0], SHUT_WR);
@@ -1010,13 +1042,14 @@ int main(void)
         REQUEST_TEST(test_body_in_records_of_any_size_and_padding_is_read_whole),
         REQUEST_TEST(test_large_bodies_go_both_ways_unchanged_on_a_kept_connection),
         REQUEST_TEST(test_slow_body_times_out_and_can_still_be_answered),
+        REQUEST_TEST(test_a_peer_that_did_not_end_its_request_is_answered_and_read_away_by_the_caller),
         REQUEST_TEST(test_peer_that_vanishes_in_its_body_breaks_the_request),
         REQUEST_TEST(test_records_that_do_not_belong_in_a_body_break_the_request),
         REQUEST_TEST(test_get_values_that_would_overrun_libfcgi_in_a_body_is_harmless),
         REQUEST_TEST(test_kept_connection_serves_many_requests),
         REQUEST_TEST(test_connection_is_closed_when_the_peer_did_not_ask_to_keep_it),
-        REQUEST_TEST(test_large_unread_body_that_fits_the_bound_keeps_the_connection),
-        REQUEST_TEST(test_unread_body_beyond_the_bound_is_answered_and_the_connection_closed),
+        REQUEST_TEST(test_large_unread_body_keeps_the_connection),
+        REQUEST_TEST(test_unread_body_that_does_not_end_is_answered_and_the_connection_closed),
         REQUEST_TEST(test_end_of_body_that_comes_a_moment_late_keeps_the_connection),
         REQUEST_TEST(test_peer_that_is_still_sending_gets_its_answer_and_no_reset),
         REQUEST_TEST(test_pipelined_request_that_libfcgi_swallowed_closes_the_connection),

@@ -174,10 +174,12 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_everything_that_it_said_comes_before_its_end, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_nothing_is_lost_when_it_ends_with_a_message_of_ours_unread, set_up,
+        cmocka_unit_test_setup_teardown(test_nothing_is_lost_when_it_ends_with_a_message_of_ours_unread,
+                                        set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_a_hello_is_heard_from_one_that_has_ended_already, set_up,
                                         tear_down),
-        cmocka_unit_test_setup_teardown(test_a_hello_is_heard_from_one_that_has_ended_already, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_a_channel_that_closes_before_the_hello_is_told, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_a_channel_that_closes_before_the_hello_is_told, set_up,
+                                        tear_down),
         cmocka_unit_test_setup_teardown(test_after_hanging_up_nothing_can_be_said, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

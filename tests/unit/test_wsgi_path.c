@@ -65,6 +65,8 @@ static void test_a_prefix_that_was_split_off_stays(void **state)
         {"prefix without PATH_INFO", "/app", NULL, "/app/x", "/app/x", "/app", "/x"},
         {"prefix must end at a slash", "/app", NULL, NULL, "/apple", "/app", ""},
         {"slash at its end", "/app/", "x", NULL, "/app/x", "/app", "/x"},
+        {"prefix set, whole path as PATH_INFO", "/app", "/app/x", "/app/x", "/app/x?q", "/app", "/x"},
+        {"prefix set, but not this path's", "/app", "/apple", "/apple", "/apple", "", "/apple"},
     };
     CHECK(rows);
 }
