@@ -50,7 +50,8 @@ bool log_enabled(enum log_level level);
 void log_write(enum log_level level, const struct log_subject *subject, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
-/* The same for text that is not NUL-terminated and not ours. source is put in the mark ("output"), or NULL. */
+/* The same for text that is not NUL-terminated and not ours. source is put in the mark ("output"), or NULL.
+ */
 void log_write_text(enum log_level level, const struct log_subject *subject, const char *source,
                     const char *text, size_t text_size);
 

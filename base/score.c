@@ -34,7 +34,8 @@ struct score *score_map(int fd, struct err *e)
         err_errno(e, "scoreboard");
         return NULL;
     }
-    void *memory = mmap(NULL, slot_count * sizeof(struct score_slot), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    void *memory = mmap(NULL, slot_count * sizeof(struct score_slot), PROT_READ | PROT_WRITE, MAP_SHARED, fd,
+                        0);
     if (memory == MAP_FAILED) {
         err_errno(e, "cannot map the scoreboard");
         free(s);

@@ -16,7 +16,8 @@ struct err;
 
 enum score_state { SCORE_FREE, SCORE_STARTING, SCORE_SERVING, SCORE_DRAINING, SCORE_STATE_END };
 
-/* One worker's slot, a cache line or two of its own. The worker writes; supervisor, siblings and status read. */
+/* One worker's slot, a cache line or two of its own. The worker writes; supervisor, siblings and status read.
+ */
 struct score_slot {
     _Alignas(128) _Atomic uint32_t state; /* enum score_state */
     _Atomic uint32_t threads;             /* Python threads the worker runs */

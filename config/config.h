@@ -24,7 +24,7 @@ struct cfg_map {
     struct cfg_pair {
         char *name;
         char *value;
-    } *pairs;
+    } * pairs;
     size_t count;
 };
 
@@ -143,7 +143,7 @@ struct cfg_report {
     struct cfg_message {
         enum cfg_severity severity;
         char *text; /* "file:line:column: sentence", owned */
-    } *messages;
+    } * messages;
     size_t count;
     size_t error_count;
 };

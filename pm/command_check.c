@@ -30,7 +30,8 @@
 static const char help[] =
     "usage: pyfpm check [--config FILE] [GROUP...]\n"
     "\n"
-    "Checks the file, then starts the interpreter of every group (or of those named), as its user and with its\n"
+    "Checks the file, then starts the interpreter of every group (or of those named), as its user and with "
+    "its\n"
     "environment, and imports its application in a process that is thrown away. Opens no socket.\n"
     "\n"
     "exit status: 0 all fine; 1 a group's environment or application is broken; 78 the file has errors\n"
@@ -41,8 +42,9 @@ struct trial {
     int channel;
     int output;
     pid_t pid;
+    int pidfd;
     bool ready;
-    char *failure; /* what the host said */
+    char *failure;   /* what the host said */
     char line[4096]; /* of its output, until it is whole: Python prints some of it character by character */
     size_t line_size;
 };
@@ -58,14 +60,21 @@ static int start(struct trial *t, struct err *e)
         err_errno(e, "cannot start the check");
         goto out;
     }
-    if (pm_hosts_choose(t->group, program, sizeof program, e) < 0 || cfg_group_write(t->group, config, e) < 0 ||
-        wire_pair(&t->channel, &theirs, e) < 0)
+    if (pm_hosts_choose(t->group, program, sizeof program, e) < 0 ||
+        cfg_group_write(t->group, config, e) < 0 || wire_pair(&t->channel, &theirs, e) < 0)
         goto out;
     int fds[PM_SPAWN_FDS_MAX] = {-1, pipe_ends[1], pipe_ends[1], theirs, config, -1, -1, -1, -1};
     char *argv[] = {program, (char *)"--check", NULL};
     t->pid = pm_spawn(program, argv, fds, e);
     if (t->pid < 0)
         goto out;
+    t->pidfd = fd_of_process(t->pid);
+    if (t->pidfd < 0) {
+        err_errno(e, "pidfd_open");
+        kill(t->pid, SIGKILL); /* our own unreaped child */
+        waitpid(t->pid, NULL, 0);
+        goto out;
+    }
     t->output = fd_take(&pipe_ends[0]);
     result = 0;
 out:
@@ -135,24 +144,27 @@ static bool take_output(struct trial *t)
     return size > 0;
 }
 
-/* Until the host has closed its channel, or its time is up. */
+/* Until the host has ended, or its time is up. Not until its channel closes: a process that the import left
+ * behind may hold a copy of that. */
 static bool listen_until_end(struct trial *t)
 {
-    int64_t due = clock_now_ms() + t->group->startup_timeout_ms;
-    struct pollfd set[2] = {{t->channel, POLLIN, 0}, {t->output, POLLIN, 0}};
-    while (set[0].fd >= 0) {
+    int64_t patience = t->group->startup_timeout_ms;
+    int64_t due = clock_now_ms() + patience;
+    struct pollfd set[3] = {{t->channel, POLLIN, 0}, {t->output, POLLIN, 0}, {t->pidfd, POLLIN, 0}};
+    for (;;) {
         int64_t left = due - clock_now_ms();
-        if (t->group->startup_timeout_ms > 0 && left <= 0)
+        if (patience > 0 && left <= 0)
             return false;
-        int ready = poll(set, 2, t->group->startup_timeout_ms > 0 ? (int)left : -1);
+        int ready = poll(set, 3, patience > 0 ? (int)left : -1);
         if (ready < 0 && errno != EINTR)
             return false;
         if (ready > 0 && set[1].revents != 0 && !take_output(t))
             set[1].fd = -1;
         if (ready > 0 && set[0].revents != 0 && !take_message(t))
             set[0].fd = -1;
+        else if (ready > 0 && set[0].revents == 0 && set[2].revents != 0)
+            return true;
     }
-    return true;
 }
 
 /* What it printed last; not what a process that it left behind may still print. */
@@ -172,7 +184,7 @@ static void finish(struct trial *t, bool in_time)
         kill(t->pid, SIGKILL); /* our own unreaped child */
     waitpid(t->pid, &wait_status, 0);
     take_last_output(t);
-    if (!in_time && !t->failure)
+    if (!in_time && !t->ready && !t->failure)
         t->failure = strdup("it did not become ready within startup-timeout");
     else if (!t->ready && !t->failure)
         t->failure = strdup(pm_child_describe_end(wait_status, how));
@@ -181,7 +193,7 @@ static void finish(struct trial *t, bool in_time)
 static bool try_group(const struct cfg_group *group)
 {
     struct err e;
-    struct trial t = {.group = group, .channel = -1, .output = -1, .pid = -1};
+    struct trial t = {.group = group, .channel = -1, .output = -1, .pid = -1, .pidfd = -1};
     if (start(&t, &e) == 0)
         finish(&t, listen_until_end(&t));
     else
@@ -193,6 +205,7 @@ static bool try_group(const struct cfg_group *group)
         print_marked(&t, "error: ", t.failure, strlen(t.failure));
     fflush(stdout);
     fd_close(&t.channel);
+    fd_close(&t.pidfd);
     fd_close(&t.output);
     free(t.failure);
     return fine;

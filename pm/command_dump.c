@@ -7,12 +7,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-static const char help[] = "usage: pyfpm dump [--config FILE]\n"
-                           "\n"
-                           "Prints the effective configuration as YAML: includes read in, variables expanded, every\n"
-                           "default filled in. Reading the output gives the same configuration.\n"
-                           "\n"
-                           "example: pyfpm dump --config pyfpm.yaml | less\n";
+static const char help[] =
+    "usage: pyfpm dump [--config FILE]\n"
+    "\n"
+    "Prints the effective configuration as YAML: includes read in, variables expanded, every\n"
+    "default filled in. Reading the output gives the same configuration.\n"
+    "\n"
+    "example: pyfpm dump --config pyfpm.yaml | less\n";
 
 int command_dump(int argc, char **argv)
 {

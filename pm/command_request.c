@@ -27,9 +27,11 @@
 #define BODY_MAX   (1024L * 1024 * 1024)
 
 static const char help[] =
-    "usage: pyfpm request [--config FILE] GROUP PATH [-X METHOD] [-H 'Name: value']... [--data TEXT|@FILE|@-]\n"
+    "usage: pyfpm request [--config FILE] GROUP PATH [-X METHOD] [-H 'Name: value']... [--data "
+    "TEXT|@FILE|@-]\n"
     "\n"
-    "Sends one FastCGI request to the group's socket, as a web server would, and prints status line, headers and\n"
+    "Sends one FastCGI request to the group's socket, as a web server would, and prints status line, headers "
+    "and\n"
     "body; what comes on the error stream goes to stderr.\n"
     "\n"
     "  -X, --method METHOD  GET, or POST when there is data\n"
@@ -266,11 +268,13 @@ static int call_group(struct call *c, const char *config_path, const char *name,
 
 static int take_options(struct call *c, int argc, char **argv, const char **path, bool *helped)
 {
-    static const struct option options[] = {
-        {"config", required_argument, NULL, 'c'}, {"method", required_argument, NULL, 'X'},
-        {"header", required_argument, NULL, 'H'}, {"data", required_argument, NULL, 'd'},
-        {"body", no_argument, NULL, 'b'},         {"help", no_argument, NULL, 'h'},
-        {0}};
+    static const struct option options[] = {{"config", required_argument, NULL, 'c'},
+                                            {"method", required_argument, NULL, 'X'},
+                                            {"header", required_argument, NULL, 'H'},
+                                            {"data", required_argument, NULL, 'd'},
+                                            {"body", no_argument, NULL, 'b'},
+                                            {"help", no_argument, NULL, 'h'},
+                                            {0}};
     int option;
     while ((option = getopt_long(argc, argv, "c:X:H:d:bh", options, NULL)) != -1) {
         if (option == 'c')

@@ -1,4 +1,5 @@
-/* The commands of pyfpm and what they share. Each takes argv with its own name removed and returns the exit code. */
+/* The commands of pyfpm and what they share. Each takes argv with its own name removed and returns the exit
+ * code. */
 #ifndef PM_COMMANDS_H
 #define PM_COMMANDS_H
 

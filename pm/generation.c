@@ -223,7 +223,9 @@ static pid_t exec_template(struct pm_generation *gen, int channel, int config, i
                                  [HOST_FD_LISTEN] = pm_listener_fd(gen->listener),
                                  [HOST_FD_HANDOVER_RX] = handover_rx,
                                  [HOST_FD_HANDOVER_TX] = handover_tx};
-    char *argv[] = {program, gen->preload ? NULL : (char *)"--no-preload", NULL};
+    char title[CFG_NAME_MAX + 16]; /* what ps(1) shows of the template and its workers */
+    snprintf(title, sizeof title, "pyfpm: group %s", gen->cfg->name);
+    char *argv[] = {title, gen->preload ? NULL : (char *)"--no-preload", NULL};
     return pm_spawn(program, argv, fds, e);
 }
 

@@ -37,9 +37,9 @@ struct pm_group {
     bool ending;
     bool gone;
 
-    struct cfg_group *wanted; /* what the file says, for the next try */
-    struct pm_listener *listener;
-    int handover_rx; /* lives across generations */
+    struct cfg_group *wanted;     /* what the file says, for the next try */
+    struct pm_listener *listener; /* NULL until the address can be had */
+    int handover_rx;              /* lives across generations */
     int handover_tx;
 
     struct pm_generation *generations; /* all, newest first */
@@ -48,6 +48,7 @@ struct pm_group {
     unsigned last_number;
 
     unsigned failures;   /* in a row */
+    char *last_failure;  /* why it could not start, as logged in full; owned */
     int64_t retry_at_ms; /* nothing is started before */
     bool answered;       /* the responder has our socket */
     enum pm_reload_state reload;
@@ -123,6 +124,7 @@ void pm_group_free(struct pm_group *g)
     fd_close(&g->handover_rx);
     fd_close(&g->handover_tx);
     cfg_group_free(g->wanted);
+    free(g->last_failure);
     free(g->name);
     uv_close((uv_handle_t *)&g->timer, free_when_closed);
 }
@@ -180,6 +182,24 @@ static void want_what_serves(struct pm_group *g)
     g->listener = pm_listener_hold(g->current->listener);
 }
 
+/* A reason is logged in full once, not at every attempt. */
+static const char *tell_once(struct pm_group *g, const char *why)
+{
+    if (g->last_failure && strcmp(g->last_failure, why) == 0)
+        return "the same as before";
+    free(g->last_failure);
+    g->last_failure = strdup(why);
+    return why;
+}
+
+static void forget_failures(struct pm_group *g)
+{
+    g->failures = 0;
+    g->retry_at_ms = 0;
+    free(g->last_failure);
+    g->last_failure = NULL;
+}
+
 static void fail_next(struct pm_group *g, const char *why)
 {
     struct log_subject subject = subject_of(g);
@@ -200,7 +220,7 @@ static void fail_next(struct pm_group *g, const char *why)
     }
     wait_before_retry(g);
     log_write(LOG_LEVEL_ERROR, &subject, "cannot start (attempt %u, the next in %lld ms): %s", g->failures,
-              (long long)(g->retry_at_ms - clock_now_ms()), why);
+              (long long)(g->retry_at_ms - clock_now_ms()), tell_once(g, why));
 }
 
 /* A worker of the current generation ended although nobody asked it to. */
@@ -233,6 +253,12 @@ static void note_ends(struct pm_group *g, struct pm_generation *gen, int64_t now
 static void make_next(struct pm_group *g)
 {
     struct err e;
+    if (!g->listener)
+        g->listener = pm_listener_acquire(g->wanted, &e);
+    if (!g->listener) {
+        fail_next(g, e.text);
+        return;
+    }
     struct pm_listener *listener = pm_listener_hold(g->listener);
     struct pm_generation *gen = pm_generation_new(g, g->last_number + 1, g->wanted, listener, &e);
     if (!gen) {
@@ -250,6 +276,8 @@ static void make_next(struct pm_group *g)
 static bool is_ours_alone(const struct pm_group *g, const struct pm_listener *l)
 {
     unsigned ours = g->listener == l;
+    if (!l)
+        return false;
     for (const struct pm_generation *gen = g->generations; gen; gen = gen->next)
         ours += gen->listener == l;
     return pm_listener_holders(l) == ours;
@@ -267,8 +295,7 @@ static void promote(struct pm_group *g)
     struct pm_generation *old = g->current;
     g->current = g->next;
     g->next = NULL;
-    g->failures = 0;
-    g->retry_at_ms = 0;
+    forget_failures(g);
     if (old) {
         pm_generation_stop_template(old);
         if (old->listener != g->listener)
@@ -439,7 +466,7 @@ static void settle_answering(struct pm_group *g)
     struct pm_responder *r = pm_responder_of(g->pm);
     unsigned serving = count_old_serving(g) +
                        (g->current ? pm_generation_count(g->current, PM_WORKER_SERVING) : 0);
-    bool wanted = g->failures > 0 && serving == 0;
+    bool wanted = g->failures > 0 && serving == 0 && g->listener;
     if (wanted == g->answered || g->ending || !r)
         return;
     if (wanted)
@@ -528,6 +555,8 @@ int pm_group_reload(struct pm_group *g, const struct cfg_group *cfg, struct pm_l
     stop_answering(g); /* perhaps on another socket */
     g->reload = PM_RELOAD_GOING;
     g->retry_at_ms = 0;
+    free(g->last_failure);
+    g->last_failure = NULL;
     make_next(g);
     pm_group_mark_dirty(g);
     return 0;
@@ -554,6 +583,11 @@ void pm_group_kill(struct pm_group *g)
             if (w->state != PM_WORKER_GONE)
                 pm_worker_kill(w);
     }
+}
+
+void pm_group_fail_start(struct pm_group *g, const char *why)
+{
+    fail_next(g, why);
 }
 
 bool pm_group_is_gone(const struct pm_group *g)

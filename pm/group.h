@@ -22,13 +22,18 @@ enum pm_reload_state {
     PM_RELOAD_FAILED, /* the old generation keeps serving */
 };
 
-/* A new group, dirty. Takes the listener, copies cfg. NULL with *e (the listener stays the caller's). */
+/* A new group, dirty. Takes the listener, or tries for one itself when it is NULL; copies cfg. NULL with *e
+ * (the listener stays the caller's). */
 struct pm_group *pm_group_new(struct pm *pm, const struct cfg_group *cfg, struct pm_listener *listener,
                               struct err *e);
 
+/* For a new group whose address cannot be had now: says why, and tries again after a pause. */
+void pm_group_fail_start(struct pm_group *g, const char *why);
+
 /* Starts a new generation beside the one that serves, from this configuration. Takes the listener.
  * 0, or -1 with *e and nothing changed. */
-int pm_group_reload(struct pm_group *g, const struct cfg_group *cfg, struct pm_listener *listener, struct err *e);
+int pm_group_reload(struct pm_group *g, const struct cfg_group *cfg, struct pm_listener *listener,
+                    struct err *e);
 
 /* Closes the door, drains the workers for good. Then pm_group_is_gone() becomes true. */
 void pm_group_end(struct pm_group *g);

@@ -104,12 +104,14 @@ static int refuse_version(const struct venv *v, const char *version, struct err 
     char installed[512];
     const char *source = v->source[0] != '\0' ? v->source : "the default";
     if (!is_supported(version))
-        return err_set(e, "Python %s, which %s asks for, is not supported: pyfpm needs 3.8 or later", version, source);
+        return err_set(e, "Python %s, which %s asks for, is not supported: pyfpm needs 3.8 or later", version,
+                       source);
     list_hosts(installed, sizeof installed);
-    return err_set(e,
-                   "there is no host for Python %s, which %s asks for; hosts are installed for: %s (configure the "
-                   "build with -DPYFPM_PYTHONS naming every Python wanted, python%s among them)",
-                   version, source, installed, version);
+    return err_set(
+        e,
+        "there is no host for Python %s, which %s asks for; hosts are installed for: %s (configure the "
+        "build with -DPYFPM_PYTHONS naming every Python wanted, python%s among them)",
+        version, source, installed, version);
 }
 
 int pm_hosts_choose(const struct cfg_group *group, char *path, size_t path_size, struct err *e)

@@ -8,8 +8,9 @@
 struct err;
 struct pm_output;
 
-/* Makes the pipe of one process; *write_end is the caller's, to pass on. Lines are logged until every writer has
- * closed it, daemons that the application started included; then the object frees itself. NULL with *e. */
+/* Makes the pipe of one process; *write_end is the caller's, to pass on. Lines are logged until every writer
+ * has closed it, daemons that the application started included; then the object frees itself. NULL with *e.
+ */
 struct pm_output *pm_output_new(uv_loop_t *loop, const char *group, int *write_end, struct err *e);
 
 /* Sets the pid that lines are marked with, when it becomes known. */

@@ -66,6 +66,7 @@ struct pm {
     bool announced; /* "ready" was logged */
     bool reloading; /* a reload's outcome is still to be logged */
     bool reload_wanted;
+    bool term_seen;
     char reload_failures[1024]; /* names of groups, each after a blank */
     char *pid_file;             /* written, to be removed */
 };
@@ -95,19 +96,24 @@ static struct pm_group *find_group(struct pm *pm, const char *name)
     return NULL;
 }
 
-static int add_group(struct pm *pm, const struct cfg_group *cfg, struct err *e)
+/* A group whose address cannot be had fails alone, as one whose application is broken. */
+static int add_group(struct pm *pm, const struct cfg_group *cfg, bool *has_socket, struct err *e)
 {
+    struct err why;
     struct pm_group **larger = realloc(pm->groups, (pm->group_count + 1) * sizeof *larger);
     if (!larger)
         return err_errno(e, "group %s", cfg->name);
     pm->groups = larger;
-    struct pm_listener *listener = pm_listener_acquire(cfg, e);
-    struct pm_group *g = listener ? pm_group_new(pm, cfg, listener, e) : NULL;
+    struct pm_listener *listener = pm_listener_acquire(cfg, &why);
+    *has_socket = listener != NULL;
+    struct pm_group *g = pm_group_new(pm, cfg, listener, e);
     if (!g) {
         pm_listener_release(&listener);
         return err_prefix(e, "group %s", cfg->name);
     }
     pm->groups[pm->group_count++] = g;
+    if (!listener)
+        pm_group_fail_start(g, why.text);
     return 0;
 }
 
@@ -212,8 +218,9 @@ static void reload_group(struct pm *pm, const struct cfg_group *cfg)
     struct err e;
     struct log_subject subject = {cfg->name, 0};
     struct pm_group *g = find_group(pm, cfg->name);
+    bool has_socket;
     if (!g) {
-        if (add_group(pm, cfg, &e) < 0) {
+        if (add_group(pm, cfg, &has_socket, &e) < 0) {
             log_write(LOG_LEVEL_ERROR, NULL, "reload: %s", e.text);
             note_reload_failure(pm, cfg->name);
         }
@@ -241,6 +248,14 @@ static int apply_global(const struct cfg *cfg, struct err *e)
     return log_open(cfg->global.log, (enum log_level)cfg->global.log_level, e);
 }
 
+static void warn_about_pid_file(const struct pm *pm, const struct cfg *cfg)
+{
+    const char *now = pm->cfg->global.pid_file;
+    const char *then = cfg->global.pid_file;
+    if ((now == NULL) != (then == NULL) || (now && strcmp(now, then) != 0))
+        log_write(LOG_LEVEL_WARNING, NULL, "pid-file has changed, which takes effect at the next start");
+}
+
 /* Reads the file anew. Any error in it leaves everything as it is. */
 static void reload(struct pm *pm)
 {
@@ -260,6 +275,7 @@ static void reload(struct pm *pm)
         return;
     }
     log_write(LOG_LEVEL_NOTICE, NULL, "reloading %s", pm->config_path);
+    warn_about_pid_file(pm, cfg);
     for (size_t i = 0; i < cfg->group_count; i++)
         reload_group(pm, cfg->groups[i]);
     end_missing_groups(pm, cfg);
@@ -349,12 +365,15 @@ static void ask_graceful(struct pm *pm)
     begin_stop(pm);
 }
 
+/* The first SIGTERM is graceful, also after a SIGQUIT. */
 static void ask_stop(struct pm *pm)
 {
-    if (pm->phase == PHASE_RUNNING)
-        begin_stop(pm);
-    else
+    bool is_second = pm->term_seen;
+    pm->term_seen = true;
+    if (is_second)
         stop_now(pm);
+    else
+        begin_stop(pm);
 }
 
 static void reap(struct pm *pm)
@@ -379,16 +398,21 @@ static void on_signal(uv_signal_t *watch, int number)
 
 static void announce(struct pm *pm)
 {
+    char others[1024] = "";
+    size_t used = 0;
     size_t serving_count = 0;
     for (size_t i = 0; i < pm->group_count; i++) {
         bool serving;
         if (!pm_group_is_decided(pm->groups[i], &serving))
             return;
         serving_count += serving;
+        if (!serving && used < sizeof others)
+            used += (size_t)snprintf(others + used, sizeof others - used, "%s %s", used == 0 ? "; not:" : ",",
+                                     pm_group_name(pm->groups[i]));
     }
     pm->announced = true;
-    log_write(LOG_LEVEL_NOTICE, NULL, "pyfpm %s ready: %zu of %zu groups serving", PYFPM_VERSION,
-              serving_count, pm->group_count);
+    log_write(LOG_LEVEL_NOTICE, NULL, "pyfpm %s ready: %zu of %zu groups serving%s", PYFPM_VERSION,
+              serving_count, pm->group_count, others);
 }
 
 static bool settle_dirty_groups(struct pm *pm)
@@ -440,16 +464,16 @@ static int start_watching(struct pm *pm, struct err *e)
     return 0;
 }
 
-static int open_groups(struct pm *pm)
+static int open_groups(struct pm *pm, struct err *e)
 {
-    int result = 0;
-    struct err e;
-    for (size_t i = 0; i < pm->cfg->group_count; i++)
-        if (add_group(pm, pm->cfg->groups[i], &e) < 0) {
-            log_write(LOG_LEVEL_ERROR, NULL, "%s", e.text);
-            result = -1;
-        }
-    return result;
+    bool any_has_socket = false;
+    for (size_t i = 0; i < pm->cfg->group_count; i++) {
+        bool has_socket;
+        if (add_group(pm, pm->cfg->groups[i], &has_socket, e) < 0)
+            return -1;
+        any_has_socket = any_has_socket || has_socket;
+    }
+    return any_has_socket ? 0 : err_set(e, "no group can have its socket");
 }
 
 static int write_pid_file(struct pm *pm, struct err *e)
@@ -515,8 +539,8 @@ static int boot(struct pm *pm, struct err *e)
     unblock_signals();
     if (start_watching(pm, e) < 0)
         return -1;
-    if (open_groups(pm) < 0)
-        return err_set(e, "not every group has its socket");
+    if (open_groups(pm, e) < 0)
+        return -1;
     if (write_pid_file(pm, e) < 0)
         return -1;
     start_responder(pm);
@@ -536,6 +560,8 @@ int pm_run(const char *config_path, struct cfg *cfg)
         result = EXIT_SUCCESS;
     } else {
         log_write(LOG_LEVEL_ALERT, NULL, "cannot start: %s", e.text);
+        if (strcmp(pm.cfg->global.log, "stderr") != 0)
+            fprintf(stderr, "pyfpm: cannot start: %s (more in the log: %s)\n", e.text, pm.cfg->global.log);
     }
     discard_groups(&pm);
     if (pm.pid_file)

@@ -68,7 +68,8 @@ static bool is_asgi(PyObject *application)
 static PyObject *require_callable(PyObject *application, const char *name, const char *where, struct err *e)
 {
     if (is_asgi(application)) {
-        err_set(e, "%s of %s is a coroutine function, as ASGI has them; pyfpm serves WSGI applications", name, where);
+        err_set(e, "%s of %s is a coroutine function, as ASGI has them; pyfpm serves WSGI applications", name,
+                where);
         Py_DECREF(application);
         return NULL;
     }

@@ -1,5 +1,7 @@
 """pyfpm check: what it says about groups, one line each thing."""
 
+import os
+
 PRINTS = '''
 import sys
 for character in "in pieces\\nand a last one without an end":
@@ -47,3 +49,27 @@ def test_a_python_that_is_too_old_is_not_promised_a_host(fpm, folder):
     assert done.returncode == 1
     assert 'pyfpm needs 3.8 or later' in done.stdout, done.stdout
     assert 'PYFPM_PYTHONS' not in done.stdout
+
+
+LEAVES_A_DAEMON = '''
+import os
+if os.fork() == 0:
+    os.setsid()
+    os.read(os.open(%r, os.O_RDONLY), 1)     # until the test lets it go
+    os._exit(0)
+
+def application(environ, start_response):
+    pass
+'''
+
+
+def test_a_process_that_the_import_leaves_behind_is_not_waited_for(fpm, folder):
+    gate = folder / 'gate'
+    os.mkfifo(gate)
+    gate.chmod(0o666)
+    fpm.write_groups({'shop': {'script': write_script(folder, LEAVES_A_DAEMON % str(gate)), 'preload': False}})
+    done = fpm.command('check')
+    with open(gate, 'w') as f:
+        f.write('x')
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.splitlines()[-1] == 'shop: fine'

@@ -259,7 +259,8 @@ def test_a_broken_group_answers_503_and_the_others_run(fpm, apps, web):
     assert answer.status == 503
     assert answer.header('Retry-After')
     assert b'no_such_module_anywhere' not in answer.body
-    fpm.log.wait_for(r"error: \[group bad.*ModuleNotFoundError: No module named 'no_such_module_anywhere'", count=3)
+    fpm.log.wait_for(r"error: \[group bad.*ModuleNotFoundError: No module named 'no_such_module_anywhere'")
+    fpm.log.wait_for(r'error: \[group bad\] cannot start \(attempt 4')
     for _ in range(20):
         assert fastcgi.ask(fpm.socket('bad')).status == 503
 
@@ -511,3 +512,45 @@ def test_it_needs_no_standard_descriptors(fpm, apps):
     assert fastcgi.ask(fpm.socket('shop')).status == 200
     for number in (0, 1, 2):
         assert os.readlink(f'/proc/{fpm.pid}/fd/{number}') == '/dev/null'
+
+
+# Groups that cannot have their socket ----------------------------------------------------------------------------
+
+
+def test_a_group_without_its_socket_fails_alone_and_comes_later(fpm, apps, folder):
+    place = folder / 'later'
+    fpm.expect(r'\[group late\] cannot start .*' + re.escape(str(place)))
+    fpm.start({'shop': {'script': str(apps / 'hello.py')},
+               'late': {'script': str(apps / 'hello.py'), 'listen': str(place / 'late.sock'),
+                        'restart_delay': '20ms', 'restart_delay_max': '50ms'}})
+    fpm.checks_descriptors = False
+    assert fastcgi.ask(fpm.socket('shop')).body == b'hello\n'
+    assert fpm.log.find('ready: 1 of 2 groups serving; not: late')
+    place.mkdir()
+    fpm.log.wait_for(r'\[group late\] generation 1 is serving')
+    assert fastcgi.ask(str(place / 'late.sock')).body == b'hello\n'
+
+
+def test_a_failed_start_is_told_on_stderr_when_the_log_is_a_file(fpm, apps, folder):
+    missing = folder / 'missing' / 'x.sock'
+    fpm.write_groups({'shop': {'script': str(apps / 'hello.py'), 'listen': str(missing)}},
+                     **{'global': {'log': str(folder / 'file.log')}})
+    done = fpm.command()
+    assert done.returncode == 1
+    assert 'cannot start' in done.stderr and str(folder / 'file.log') in done.stderr
+    assert str(folder / 'missing') in (folder / 'file.log').read_text()
+
+
+def test_a_reason_is_logged_in_full_once(fpm, apps):
+    fpm.expect('no_such_module_anywhere', r'\[group bad\]')
+    fpm.start({'bad': {'script': str(apps / 'broken_import.py'), 'restart_delay': '10ms', 'restart_delay_max': '10ms'}})
+    fpm.checks_descriptors = False
+    fpm.log.wait_for('attempt 4, .*: the same as before')
+    assert len(fpm.log.find('Traceback')) == 1
+
+
+def test_processes_name_their_group(fpm, apps):
+    start_hello(fpm, apps)
+    hosts = [pid for pid in processes.children(fpm.pid) if processes.program(pid).startswith('host-')]
+    assert len(hosts) >= 2
+    assert all('pyfpm: group shop' in str(processes.command(pid)) for pid in hosts)

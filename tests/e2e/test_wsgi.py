@@ -111,6 +111,17 @@ def test_a_prefix_given_as_script_name_stays(fpm, apps):
     assert ast.literal_eval(answer.body.decode())[:2] == ('/shop', '/page')
 
 
+def test_a_mount_as_in_the_example_splits_the_path(fpm, apps, nginx):
+    """The location that packaging/examples/nginx.conf shows commented out."""
+    address = serve(fpm, apps, 'paths')
+    mount = ('location /wiki/ { include pyfpm_params; fastcgi_param SCRIPT_NAME /wiki; fastcgi_keep_conn on;'
+             f' fastcgi_pass unix:{address}; }}\n\n    location / {{')
+    server = nginx(address, edit=lambda text: text.replace('location / {', mount, 1))
+    assert paths_of(server, '/wiki/page')[:2] == ('/wiki', '/page')
+    assert paths_of(server, '/wiki/')[:2] == ('/wiki', '/')
+    assert paths_of(server, '/page')[:2] == ('', '/page')
+
+
 # environ --------------------------------------------------------------------------------------------------
 
 

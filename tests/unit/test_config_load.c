@@ -492,7 +492,8 @@ static void test_errors_in_defaults_are_reported_once(void **state)
 static void test_listen_in_defaults_needs_the_groups_name_in_it(void **state)
 {
     (void)state;
-    struct cfg *c = load_well("defaults: {listen: /run/$group.sock, script: /b}\ngroups: {a: {}, b: {}}\n", &as_user);
+    struct cfg *c = load_well("defaults: {listen: /run/$group.sock, script: /b}\ngroups: {a: {}, b: {}}\n",
+                              &as_user);
     assert_string_equal(cfg_find_group(c, "a")->listen, "/run/a.sock");
     assert_string_equal(cfg_find_group(c, "b")->listen, "/run/b.sock");
     cfg_free(c);

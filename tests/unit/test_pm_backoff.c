@@ -4,6 +4,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+
 #include <cmocka.h>
 
 #include "pm/backoff.h"
@@ -14,7 +15,8 @@ static void test_the_delay_doubles_up_to_the_maximum(void **state)
     static const struct {
         unsigned failures;
         int64_t delay_ms;
-    } rows[] = {{0, 0}, {1, 100}, {2, 200}, {3, 400}, {8, 12800}, {9, 25600}, {10, 30000}, {4000000000U, 30000}};
+    } rows[] = {{0, 0},     {1, 100},   {2, 200},    {3, 400},
+                {8, 12800}, {9, 25600}, {10, 30000}, {4000000000U, 30000}};
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
         assert_int_equal(pm_backoff_delay_ms(rows[i].failures, 100, 30000, 0), rows[i].delay_ms);
 }

@@ -4,6 +4,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+
 #include <cmocka.h>
 
 #include "pm/states.h"
@@ -27,7 +28,8 @@ static void test_no_event_brings_a_draining_worker_back_to_serving(void **state)
     (void)state;
     for (int s = PM_WORKER_DRAINING; s < PM_WORKER_STATES; s++)
         for (int event = 0; event < PM_WORKER_EVENTS; event++)
-            assert_int_not_equal(pm_worker_next((enum pm_worker_state)s, (enum pm_worker_event)event), PM_WORKER_SERVING);
+            assert_int_not_equal(pm_worker_next((enum pm_worker_state)s, (enum pm_worker_event)event),
+                                 PM_WORKER_SERVING);
 }
 
 static void test_a_worker_serves_only_after_hello_and_ready(void **state)
