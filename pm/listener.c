@@ -140,6 +140,14 @@ static bool is_stale(const struct sockaddr_un *address)
     return stale;
 }
 
+static int refuse_bind(const char *path, struct err *e)
+{
+    const char *slash = strrchr(path, '/');
+    if (errno == ENOENT && slash && slash > path)
+        return err_set(e, "cannot listen on %s: the folder %.*s is missing", path, (int)(slash - path), path);
+    return err_errno(e, "cannot listen on %s", path);
+}
+
 static int bind_unix(int fd, const char *path, struct err *e)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
@@ -159,7 +167,7 @@ static int bind_unix(int fd, const char *path, struct err *e)
                 err_errno(e, "cannot listen on %s", path);
         }
     } else if (bound < 0) {
-        err_errno(e, "cannot listen on %s", path);
+        refuse_bind(path, e);
     }
     umask(before);
     return bound;
