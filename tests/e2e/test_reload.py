@@ -55,6 +55,20 @@ def test_reloads_under_load_drop_no_request(fpm, apps, nginx, to_client, to_grou
     fpm.wait_workers('shop', 2)
 
 
+def test_a_reload_never_has_fewer_workers_than_processes(fpm, apps):
+    """A successor is ready before its predecessor goes: counted over the log, line by line."""
+    fpm.start({'shop': slow_group(apps, 0, processes=4, preload=False)})
+    fpm.wait_workers('shop', 4)
+    since = fpm.log.position()
+    fpm.reload()
+    wait_until(lambda: len(fpm.log.find('worker exited', since)) == 4, 'the four old workers are gone')
+    workers = 4
+    for event in fpm.log.find('worker (?P<what>ready|exited)', since):
+        workers += 1 if event['what'] == 'ready' else -1
+        assert workers >= 4, fpm.log.text(since)
+    assert workers == 4
+
+
 def test_kept_connections_live_through_reloads(fpm, apps):
     """A POST on a kept connection that a reload closed would be a 502: nothing may be closed."""
     fpm.start({'shop': slow_group(apps, 0)})
