@@ -227,8 +227,11 @@ static void fail_next(struct pm_group *g, const char *why)
 static void note_loss(struct pm_group *g, const struct pm_worker *w, int64_t now)
 {
     struct log_subject subject = subject_of(g);
-    if (w->failure)
-        log_write(LOG_LEVEL_ERROR, &subject, "a worker cannot start: %s", w->failure);
+    if (w->failure) {
+        log_write(LOG_LEVEL_ERROR, &subject, "a worker cannot start: %s", tell_once(g, w->failure));
+        if (g->reload == PM_RELOAD_GOING) /* the old workers stay beside those that could */
+            g->reload = PM_RELOAD_FAILED;
+    }
     if (w->failure || now - w->born_ms < YOUNG_MS)
         wait_before_retry(g);
 }

@@ -69,6 +69,34 @@ def test_a_reload_never_has_fewer_workers_than_processes(fpm, apps):
     assert workers == 4
 
 
+SECOND_IMPORT_FAILS = '''
+import os
+try:
+    os.open(os.environ['MARK'], os.O_CREAT | os.O_EXCL)
+except FileExistsError:
+    raise RuntimeError('only one of us')
+
+def application(environ, start_response):
+    start_response('200 OK', [])
+    return [b'new']
+'''
+
+
+def test_a_reload_whose_further_workers_fail_says_so_and_keeps_old_ones(fpm, apps, folder):
+    script = folder / 'app.wsgi'
+    script.write_text(SECOND_IMPORT_FAILS)
+    script.chmod(0o644)
+    folder.chmod(0o777)
+    fpm.expect('only one of us', r'\[group shop\]', 'reload failed for: shop')
+    fpm.start({'shop': {'script': str(apps / 'hello.py'), 'processes': 3}})
+    fpm.checks_descriptors = False
+    fpm.write_groups({'shop': {'script': str(script), 'processes': 3, 'preload': False,
+                               'env': {'MARK': str(folder / 'mark')}, 'restart-delay': '50ms'}})
+    fpm.reload(outcome=RELOAD_FAILED)
+    answers = {fastcgi.ask(fpm.socket('shop')).body for _ in range(60)}
+    assert answers <= {b'hello\n', b'new'} and b'hello\n' in answers
+
+
 def test_kept_connections_live_through_reloads(fpm, apps):
     """A POST on a kept connection that a reload closed would be a 502: nothing may be closed."""
     fpm.start({'shop': slow_group(apps, 0)})
