@@ -13,6 +13,7 @@ struct cfg;
 
 int command_check(int argc, char **argv);
 int command_dump(int argc, char **argv);
+int command_pythons(int argc, char **argv);
 int command_request(int argc, char **argv);
 
 /* Loads a configuration, printing its errors and warnings to stderr. NULL after errors. */

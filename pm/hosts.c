@@ -44,26 +44,46 @@ static int compare_names(const void *a, const void *b)
     return strverscmp(*(char *const *)a, *(char *const *)b);
 }
 
-/* "3.8, 3.11, 3.13", or "none". */
-static void list_hosts(char *text, size_t text_size)
+int pm_hosts_list(char ***versions, size_t *count, struct err *e)
 {
     char folder[PATH_MAX];
-    char *names[64];
-    size_t count = 0;
+    *count = 0;
+    *versions = NULL;
+    if (libexec_folder(folder, e) < 0)
+        return -1;
+    DIR *d = opendir(folder);
+    if (!d)
+        return err_errno(e, "%s", folder);
+    for (struct dirent *entry; (entry = readdir(d)) != NULL;) {
+        char **larger = strncmp(entry->d_name, "host-", 5) == 0
+                            ? realloc(*versions, (*count + 1) * sizeof **versions)
+                            : NULL;
+        if (!larger)
+            continue;
+        *versions = larger;
+        if ((larger[*count] = strdup(entry->d_name + 5)) != NULL)
+            ++*count;
+    }
+    closedir(d);
+    if (*count > 0)
+        qsort(*versions, *count, sizeof **versions, compare_names);
+    return 0;
+}
+
+/* "3.8, 3.11, 3.13", or "none". */
+static void describe_hosts(char *text, size_t text_size)
+{
+    char **versions;
+    size_t count;
     struct err ignored; /* without the folder the list is empty, which is the answer */
-    DIR *d = libexec_folder(folder, &ignored) == 0 ? opendir(folder) : NULL;
-    for (struct dirent *entry; d && (entry = readdir(d)) != NULL && count < 64;)
-        if (strncmp(entry->d_name, "host-", 5) == 0 && (names[count] = strdup(entry->d_name + 5)) != NULL)
-            count++;
-    if (d)
-        closedir(d);
-    qsort(names, count, sizeof names[0], compare_names);
+    pm_hosts_list(&versions, &count, &ignored);
     size_t used = (size_t)snprintf(text, text_size, "%s", count == 0 ? "none" : "");
     for (size_t i = 0; i < count; i++) {
         if (used < text_size)
-            used += (size_t)snprintf(text + used, text_size - used, "%s%s", i > 0 ? ", " : "", names[i]);
-        free(names[i]);
+            used += (size_t)snprintf(text + used, text_size - used, "%s%s", i > 0 ? ", " : "", versions[i]);
+        free(versions[i]);
     }
+    free(versions);
 }
 
 /* Fills version and where it comes from. An empty version: nothing says any. */
@@ -106,7 +126,7 @@ static int refuse_version(const struct venv *v, const char *version, struct err 
     if (!is_supported(version))
         return err_set(e, "Python %s, which %s asks for, is not supported: pyfpm needs 3.8 or later", version,
                        source);
-    list_hosts(installed, sizeof installed);
+    describe_hosts(installed, sizeof installed);
     return err_set(
         e,
         "there is no host for Python %s, which %s asks for; hosts are installed for: %s (configure the "

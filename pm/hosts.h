@@ -10,6 +10,9 @@ struct err;
 /* The path of a program in libexec/pyfpm beside the running binary. 0 or -1 with *e. */
 int pm_hosts_libexec(const char *name, char *path, size_t path_size, struct err *e);
 
+/* The X.Y of every installed host, sorted; free each and the array. 0, or -1 with *e and *count 0. */
+int pm_hosts_list(char ***versions, size_t *count, struct err *e);
+
 /* The host for a group: by python-version, else by the version that python-home or the first virtual
  * environment in python-path says, else the default. 0, or -1 with *e, which lists the hosts that exist. */
 int pm_hosts_choose(const struct cfg_group *group, char *path, size_t path_size, struct err *e);
