@@ -3,7 +3,6 @@
 
 #include "config/config.h"
 
-#include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -17,20 +16,10 @@ static const char help[] =
 
 int command_dump(int argc, char **argv)
 {
-    static const struct option options[] = {
-        {"config", required_argument, NULL, 'c'}, {"help", no_argument, NULL, 'h'}, {0}};
     const char *path = CONFIG_DEFAULT;
-    int option;
-    while ((option = getopt_long(argc, argv, "c:h", options, NULL)) != -1) {
-        if (option == 'c')
-            path = optarg;
-        else if (option == 'h')
-            return fputs(help, stdout) >= 0 ? EXIT_SUCCESS : EXIT_FAILURE;
-        else
-            return EXIT_USAGE;
-    }
-    if (optind < argc)
-        return command_usage("dump takes no argument", argv[optind]);
+    int done = command_take_config(argc, argv, help, &path);
+    if (done != COMMAND_GO_ON)
+        return done;
     struct cfg *cfg = command_load(path);
     if (!cfg)
         return EXIT_CONFIG;

@@ -12,7 +12,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <getopt.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -121,20 +120,10 @@ static int show(const struct cfg *cfg)
 
 int command_pythons(int argc, char **argv)
 {
-    static const struct option options[] = {
-        {"config", required_argument, NULL, 'c'}, {"help", no_argument, NULL, 'h'}, {0}};
     const char *path = NULL;
-    int option;
-    while ((option = getopt_long(argc, argv, "c:h", options, NULL)) != -1) {
-        if (option == 'c')
-            path = optarg;
-        else if (option == 'h')
-            return fputs(help, stdout) >= 0 ? EXIT_SUCCESS : EXIT_FAILURE;
-        else
-            return EXIT_USAGE;
-    }
-    if (optind < argc)
-        return command_usage("pythons takes no argument", argv[optind]);
+    int done = command_take_config(argc, argv, help, &path);
+    if (done != COMMAND_GO_ON)
+        return done;
     if (!path && access(CONFIG_DEFAULT, R_OK) == 0)
         path = CONFIG_DEFAULT;
     struct cfg *cfg = path ? command_load(path) : NULL;

@@ -19,6 +19,11 @@ int command_request(int argc, char **argv);
 /* Loads a configuration, printing its errors and warnings to stderr. NULL after errors. */
 struct cfg *command_load(const char *path);
 
+/* Reads the options of a command that knows --config and --help only. *path is set when the file is named.
+ * COMMAND_GO_ON, or the exit code that the command is done with. */
+#define COMMAND_GO_ON (-1)
+int command_take_config(int argc, char **argv, const char *help, const char **path);
+
 /* Prints "pyfpm: COMPLAINT DETAIL" and returns EXIT_USAGE. detail may be NULL. */
 int command_usage(const char *complaint, const char *detail);
 
