@@ -36,10 +36,13 @@ enum wire_type {
     WIRE_TEMPLATE_FAILED, /* text: why; the template exits next */
     WIRE_TEMPLATE_UNSAFE, /* preload: auto met threads or sockets; text names them; the template exits next */
     WIRE_SPAWN_FAILED,    /* serial: which; text: why */
+    WIRE_FINGERPRINT,     /* text: a piece of the environment's fingerprint; also of host --fingerprint */
+    WIRE_EXPLAIN,         /* text: a piece of the explanation (JSON) that pyfpm check --explain asked for */
     /* worker → supervisor */
     WIRE_WORKER_HELLO,  /* first message of a worker: its pid is in the credentials */
     WIRE_WORKER_READY,  /* application imported, slot registered, accepting */
     WIRE_WORKER_FAILED, /* text: why (traceback); the worker exits next */
+    WIRE_RETIRE,        /* text: why; serves on until a successor is ready and it is drained */
     /* supervisor → worker */
     WIRE_DRAIN, /* finish and exit; flags: WIRE_DRAIN_* */
     /* template, worker, responder → supervisor */
