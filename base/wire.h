@@ -28,6 +28,10 @@ enum wire_host_fd {
     HOST_FD_END = 9
 };
 
+/* The exit status of a host that was built from other sources than whoever started it. It says no more than
+ * this: everything else here may differ between the two. */
+#define HOST_EXIT_OTHER_BUILD 76
+
 enum wire_type {
     /* supervisor → template */
     WIRE_SPAWN = 1, /* fork a worker: slot, serial; fds: its channel, its log pipe */

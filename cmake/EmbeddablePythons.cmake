@@ -1,18 +1,8 @@
-# Finds the interpreters that a host can be built for and asks each, through its own sysconfig, where its
-# headers and its shared library are.
+# Finds the interpreters that a host can be built for and asks each, through embeddable.py, where its headers and
+# its shared library are. The main build and the one that adds a host to an installed pyfpm both use it.
 #
 # Result: PYFPM_HOSTS, a list of X.Y (with the ABI's letter, as in 3.13t), the system's python3 first, and for
 # each of them PYFPM_HOST_<X.Y>_{INCLUDE,LIBRARY,LIBDIR,INTERPRETER}.
-
-set(_ask "import sysconfig,os,sys
-v=sysconfig.get_config_var
-i=sysconfig.get_path('include')
-d=v('LIBDIR') or ''
-l=v('INSTSONAME') or v('LDLIBRARY') or ''
-p=next((c for c in (os.path.join(d,l),os.path.join(d,v('MULTIARCH') or '',l)) if '.so' in l and os.path.isfile(c)),'')
-ok=sys.implementation.name=='cpython' and sys.version_info[:2]>=(3,8) and p and os.path.isfile(os.path.join(i,'Python.h'))
-t='t' if v('Py_GIL_DISABLED') else ''
-print('%d.%d%s;%s;%s;%s'%(sys.version_info[0],sys.version_info[1],t,i,p,os.path.dirname(p)) if ok else 'no')")
 
 if(PYFPM_PYTHONS)
   set(_candidates ${PYFPM_PYTHONS})
@@ -33,24 +23,27 @@ endif()
 
 set(PYFPM_HOSTS "")
 foreach(_python IN LISTS _candidates)
-  execute_process(COMMAND "${_python}" -I -c "${_ask}" OUTPUT_VARIABLE _answer RESULT_VARIABLE _status
-    OUTPUT_STRIP_TRAILING_WHITESPACE ERROR_QUIET)
-  if(NOT _status EQUAL 0 OR _answer STREQUAL "no")
+  execute_process(COMMAND "${_python}" -I -B "${CMAKE_CURRENT_LIST_DIR}/embeddable.py"
+    OUTPUT_VARIABLE _answer RESULT_VARIABLE _status OUTPUT_STRIP_TRAILING_WHITESPACE ERROR_QUIET)
+  if(NOT _status EQUAL 0 OR NOT _answer MATCHES "^(ok|no);")
+    set(_answer "no;is not a Python 3")
+  endif()
+  if(_answer MATCHES "^no;(.*)$")
     if(PYFPM_PYTHONS)
-      message(FATAL_ERROR "${_python} cannot be embedded: it is not CPython >= 3.8 with headers and a shared libpython")
+      message(FATAL_ERROR "${_python} ${CMAKE_MATCH_1}")
     endif()
     continue()
   endif()
-  list(GET _answer 0 _version)
+  list(GET _answer 1 _version)
   if(_version IN_LIST PYFPM_HOSTS)
     continue()
   endif()
   list(APPEND PYFPM_HOSTS "${_version}")
-  list(GET _answer 1 PYFPM_HOST_${_version}_INCLUDE)
-  list(GET _answer 2 PYFPM_HOST_${_version}_LIBRARY)
-  list(GET _answer 3 PYFPM_HOST_${_version}_LIBDIR)
-  set(PYFPM_HOST_${_version}_INTERPRETER "${_python}")
-  message(STATUS "Host for Python ${_version}: ${_python}")
+  list(GET _answer 2 PYFPM_HOST_${_version}_INCLUDE)
+  list(GET _answer 3 PYFPM_HOST_${_version}_LIBRARY)
+  list(GET _answer 4 PYFPM_HOST_${_version}_LIBDIR)
+  list(GET _answer 5 PYFPM_HOST_${_version}_INTERPRETER)
+  message(STATUS "Host for Python ${_version}: ${PYFPM_HOST_${_version}_INTERPRETER}")
 endforeach()
 if(NOT PYFPM_HOSTS)
   message(FATAL_ERROR "No embeddable Python was found: install libpython3-dev, or name one with -DPYFPM_PYTHONS=/path/to/python3")

@@ -175,6 +175,10 @@ void cfg_dump(const struct cfg *c, FILE *out);
 int cfg_group_write(const struct cfg_group *g, int fd, struct err *e);
 struct cfg_group *cfg_group_read(int fd, struct err *e);
 
+/* The dump begins with the writer's stamp (base/stamp.h). 0 when this program has the same one; -1 with *e, a
+ * sentence with both: then nothing else that the writer says can be relied on. */
+int cfg_group_check_stamp(int fd, struct err *e);
+
 /* Prints pyfpm.yaml(5) as man(7) source, and the annotated example file; both from the table. */
 void cfg_print_manual(FILE *out);
 void cfg_print_example(FILE *out);

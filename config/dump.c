@@ -7,11 +7,16 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/err.h"
 #include "base/fd.h"
+#include "base/stamp.h"
 #include "config/fields.h"
 #include "config/text.h"
+
+/* A comment to YAML. */
+#define STAMP_LINE "# pyfpm "
 
 struct dump {
     FILE *out;
@@ -200,6 +205,7 @@ int cfg_group_write(const struct cfg_group *g, int fd, struct err *e)
     FILE *out = open_memstream(&text, &size);
     if (out == NULL)
         return err_set(e, "out of memory");
+    fprintf(out, STAMP_LINE "%s\n", stamp_of_build());
     fputs("groups:\n", out);
     print_group(out, g, false);
     if (fclose(out) != 0)
@@ -208,4 +214,21 @@ int cfg_group_write(const struct cfg_group *g, int fd, struct err *e)
         status = err_errno(e, "the configuration of group %s cannot be written", g->name);
     free(text);
     return status;
+}
+
+int cfg_group_check_stamp(int fd, struct err *e)
+{
+    char line[128];
+    const char *stamp = line + sizeof STAMP_LINE - 1;
+    ssize_t size = pread(fd, line, sizeof line - 1, 0);
+    if (size < 0)
+        return err_errno(e, "the group's configuration cannot be read");
+    line[size] = '\0';
+    line[strcspn(line, "\n")] = '\0';
+    if (strncmp(line, STAMP_LINE, sizeof STAMP_LINE - 1) != 0)
+        stamp = "one without a stamp";
+    if (strcmp(stamp, stamp_of_build()) == 0)
+        return 0;
+    return err_set(e, "this host was built from %s, the pyfpm that started it from %s", stamp_of_build(),
+                   stamp);
 }

@@ -179,6 +179,7 @@ static void take_last_output(struct trial *t)
 static void finish(struct trial *t, bool in_time)
 {
     char how[96];
+    struct err why;
     int wait_status = 0;
     if (!in_time)
         kill(t->pid, SIGKILL); /* our own unreaped child */
@@ -186,6 +187,8 @@ static void finish(struct trial *t, bool in_time)
     take_last_output(t);
     if (!in_time && !t->ready && !t->failure)
         t->failure = strdup("it did not become ready within startup-timeout");
+    else if (!t->ready && !t->failure && pm_hosts_explain_end(wait_status, &why))
+        t->failure = strdup(why.text);
     else if (!t->ready && !t->failure)
         t->failure = strdup(pm_child_describe_end(wait_status, how));
 }

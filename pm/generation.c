@@ -121,9 +121,10 @@ static void on_ended(struct pm_child *child)
     pm_output_flush(gen->template_output);
     pm_child_describe_end(child->wait_status, how);
     if (gen->template_state == PM_TEMPLATE_STARTING) {
-        char why[160];
-        snprintf(why, sizeof why, "its template %s before it was ready", how);
-        set_failure(gen, why);
+        struct err why;
+        if (!pm_hosts_explain_end(child->wait_status, &why))
+            err_set(&why, "its template %s before it was ready", how);
+        set_failure(gen, why.text);
     } else if (gen->template_state == PM_TEMPLATE_READY) {
         log_write(LOG_LEVEL_WARNING, &subject, "template %s", how);
         gen->template_deaths++;

@@ -2,41 +2,77 @@
 #include "pm/hosts.h"
 
 #include "base/err.h"
+#include "base/stamp.h"
+#include "base/wire.h"
 #include "config/config.h"
 #include "config/venv.h"
+#include "pm/trust.h"
 
 #include <dirent.h>
 #include <limits.h>
-#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
-/* Build tree and install tree have the same shape: bin/pyfpm (or sbin/pyfpm) beside libexec/pyfpm/. */
-static int libexec_folder(char folder[PATH_MAX], struct err *e)
+/* What the kernel adds to the path of a program that is running and no longer there. */
+static const char deleted_mark[] = " (deleted)";
+
+static int own_program(char self[PATH_MAX], struct err *e)
 {
-    char self[PATH_MAX];
-    ssize_t size = readlink("/proc/self/exe", self, sizeof self - 1);
+    ssize_t size = readlink("/proc/self/exe", self, PATH_MAX - 1);
     if (size < 0)
         return err_errno(e, "/proc/self/exe");
     self[size] = '\0';
+    return 0;
+}
+
+/* Build tree and install tree have the same shape: bin/pyfpm (or sbin/pyfpm) beside libexec/pyfpm/ and
+ * share/pyfpm/. */
+static int path_below_prefix(const char *folder, const char *name, char *path, size_t path_size,
+                             struct err *e)
+{
+    char prefix[PATH_MAX];
+    if (own_program(prefix, e) < 0)
+        return -1;
     for (int level = 0; level < 2; level++) {
-        char *slash = strrchr(self, '/');
+        char *slash = strrchr(prefix, '/');
         if (slash)
             *slash = '\0';
     }
-    int wanted = snprintf(folder, PATH_MAX, "%s/libexec/pyfpm", self);
-    return wanted < PATH_MAX ? 0 : err_set(e, "the path of %s is too long", self);
+    int wanted = snprintf(path, path_size, "%s/%s%s%s", prefix, folder, name[0] ? "/" : "", name);
+    return wanted >= 0 && (size_t)wanted < path_size ? 0 : err_set(e, "the path of %s is too long", name);
 }
 
 int pm_hosts_libexec(const char *name, char *path, size_t path_size, struct err *e)
 {
-    char folder[PATH_MAX];
-    if (libexec_folder(folder, e) < 0)
-        return -1;
-    int wanted = snprintf(path, path_size, "%s/%s", folder, name);
-    return wanted >= 0 && (size_t)wanted < path_size ? 0 : err_set(e, "the path of %s is too long", name);
+    return path_below_prefix("libexec/pyfpm", name, path, path_size, e);
+}
+
+int pm_hosts_kit(const char *name, char *path, size_t path_size, struct err *e)
+{
+    return path_below_prefix("share/pyfpm/host", name, path, path_size, e);
+}
+
+bool pm_hosts_explain_end(int wait_status, struct err *e)
+{
+    char self[PATH_MAX];
+    struct err ignored; /* then it is not known to be replaced */
+    if (!WIFEXITED(wait_status) || WEXITSTATUS(wait_status) != HOST_EXIT_OTHER_BUILD)
+        return false;
+    size_t size = own_program(self, &ignored) == 0 ? strlen(self) : 0, mark = sizeof deleted_mark - 1;
+    if (size > mark && strcmp(self + size - mark, deleted_mark) == 0)
+        err_set(e,
+                "its host was built from other sources than this pyfpm (%s), which has been replaced "
+                "since it was started: start it again",
+                stamp_of_build());
+    else
+        err_set(e,
+                "its host was built from other sources than this pyfpm (%s); `pyfpm pythons` says which, "
+                "and `pyfpm add-python --force` builds it again",
+                stamp_of_build());
+    return true;
 }
 
 static int compare_names(const void *a, const void *b)
@@ -49,7 +85,7 @@ int pm_hosts_list(char ***versions, size_t *count, struct err *e)
     char folder[PATH_MAX];
     *count = 0;
     *versions = NULL;
-    if (libexec_folder(folder, e) < 0)
+    if (pm_hosts_libexec("", folder, sizeof folder, e) < 0)
         return -1;
     DIR *d = opendir(folder);
     if (!d)
@@ -119,19 +155,45 @@ static bool is_supported(const char *version)
     return sscanf(version, "3.%d", &minor) == 1 && minor >= 8;
 }
 
+/* Whether the path says the same in a shell, in a log and here. */
+static bool is_plain_path(const char *path)
+{
+    return path[0] == '/' && path[strspn(path, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+                                               "0123456789/._+-")] == '\0';
+}
+
+/* The interpreter to add a host for: the one that the environment was made from. pyvenv.cfg may be the work
+ * of a group's user and the reader of the sentence is often root, so one that others could change is not
+ * proposed. */
+static void propose_interpreter(const struct venv *v, const char *version, char path[PATH_MAX])
+{
+    const char *const folders[] = {v->home, "/usr/bin", "/usr/local/bin"};
+    char real[PATH_MAX];
+    struct err ignored;
+    for (size_t i = 0; i < sizeof folders / sizeof folders[0]; i++) {
+        if (snprintf(path, PATH_MAX, "%s/python%s", folders[i], version) < PATH_MAX &&
+            access(path, X_OK) == 0 && realpath(path, real) && is_plain_path(real) &&
+            pm_trust_check(real, &ignored) == 0) {
+            snprintf(path, PATH_MAX, "%s", real);
+            return;
+        }
+    }
+    snprintf(path, PATH_MAX, "/path/to/python%s", version);
+}
+
 static int refuse_version(const struct venv *v, const char *version, struct err *e)
 {
-    char installed[512];
+    char installed[512], interpreter[PATH_MAX];
     const char *source = v->source[0] != '\0' ? v->source : "the default";
     if (!is_supported(version))
         return err_set(e, "Python %s, which %s asks for, is not supported: pyfpm needs 3.8 or later", version,
                        source);
     describe_hosts(installed, sizeof installed);
-    return err_set(
-        e,
-        "there is no host for Python %s, which %s asks for; hosts are installed for: %s (configure the "
-        "build with -DPYFPM_PYTHONS naming every Python wanted, python%s among them)",
-        version, source, installed, version);
+    propose_interpreter(v, version, interpreter);
+    return err_set(e,
+                   "there is no host for Python %s, which %s asks for; hosts are installed for: %s (add one: "
+                   "pyfpm add-python %s)",
+                   version, source, installed, interpreter);
 }
 
 int pm_hosts_choose(const struct cfg_group *group, char *path, size_t path_size, struct err *e)

@@ -19,6 +19,7 @@ static const char overview[] =
     "       pyfpm check [--config FILE] [GROUP...]    try the file, every interpreter and application\n"
     "       pyfpm dump [--config FILE]                print the effective configuration\n"
     "       pyfpm pythons [--config FILE]             list the Pythons that groups can run on\n"
+    "       pyfpm add-python PYTHON                   build the host for one more Python\n"
     "       pyfpm request GROUP PATH [options]        send one request straight to a group\n"
     "\n"
     "  -c, --config FILE   the configuration (default " CONFIG_DEFAULT ")\n"
@@ -37,8 +38,8 @@ static const struct command {
     const char *name;
     int (*run)(int argc, char **argv);
 } commands[] = {
-    {"run", command_run},         {"check", command_check},     {"dump", command_dump},
-    {"pythons", command_pythons}, {"request", command_request},
+    {"run", command_run},         {"check", command_check},           {"dump", command_dump},
+    {"pythons", command_pythons}, {"add-python", command_add_python}, {"request", command_request},
 };
 
 static int command_run(int argc, char **argv)

@@ -1,8 +1,8 @@
 /* host-X.Y: the program of templates and workers. A table of contents; every step has a file of its own.
  *
  * Started by the supervisor with its descriptors in place (base/wire.h); refuses to run without them, except
- * for --describe. What goes wrong before the template is ready is told over the channel, once, and ends
- * the process with status 1. */
+ * for --describe, and to work for a pyfpm that was built from other sources. What goes wrong before the
+ * template is ready is told over the channel, once, and ends the process with status 1. */
 #include "base/err.h"
 #include "base/fd.h"
 #include "base/log.h"
@@ -99,6 +99,16 @@ static void name_process(const struct cfg_group *group)
     prctl(PR_SET_NAME, name, 0, 0, 0);
 }
 
+/* Before anything is said or believed: the two may not even have the same messages. */
+static bool is_of_same_build(const char *name)
+{
+    struct err e;
+    if (cfg_group_check_stamp(HOST_FD_CONFIG, &e) == 0)
+        return true;
+    fprintf(stderr, "%s: %s\n", name, e.text);
+    return false;
+}
+
 static int read_group(struct cfg_group **group, struct err *e)
 {
     int fd = HOST_FD_CONFIG;
@@ -159,6 +169,8 @@ int main(int argc, char **argv)
         fprintf(stderr, "%s: this program is started by pyfpm, not by hand; see pyfpm --help\n", argv[0]);
         return EXIT_USAGE;
     }
+    if (!is_of_same_build(argv[0]))
+        return HOST_EXIT_OTHER_BUILD;
     h.check_only = options.check;
     ignore_write_signals();
     host_link_start(&h);

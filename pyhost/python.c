@@ -12,6 +12,7 @@
 
 #include "base/err.h"
 #include "base/log.h"
+#include "base/stamp.h"
 #include "config/config.h"
 #include "config/venv.h"
 #include "pyhost/host.h"
@@ -285,7 +286,8 @@ int host_python_describe(void)
     Dl_info library;
     if (dladdr((const void *)&Py_GetVersion, &library) == 0 || !library.dli_fname)
         library.dli_fname = "-";
-    return printf("%s %s %s\n", HOST_PYTHON_VERSION, library.dli_fname, flags) > 0 && fflush(stdout) == 0
-               ? 0
-               : -1;
+    const char *version = Py_GetVersion(); /* of the library that is loaded: "3.11.2 (main, ...) [GCC ...]" */
+    int written = printf("%s\t%.*s\t%s\t%s\t%s\t%s\n", HOST_PYTHON_VERSION, (int)strcspn(version, " "),
+                         version, flags, stamp_of_build(), HOST_PYTHON_EXECUTABLE, library.dli_fname);
+    return written > 0 && fflush(stdout) == 0 ? 0 : -1;
 }

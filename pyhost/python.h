@@ -9,8 +9,9 @@ struct err;
  * calling thread holds the GIL. 0, or -1 with *e: a sentence that says what is wrong with which folder. */
 int host_python_start(const struct cfg_group *group, struct err *e);
 
-/* Prints "X.Y LIBRARY FLAGS": what this program embeds; FLAGS are the ABI's letters, or "-". For `pyfpm
- * pythons`. */
+/* Prints what this program embeds, on one line with tabs between: X.Y, X.Y.Z of the library that is loaded,
+ * the ABI's letters or "-", the stamp (base/stamp.h), the interpreter that it was built for, the library. For
+ * `pyfpm pythons` (pm/host_about.h). */
 int host_python_describe(void);
 
 #endif

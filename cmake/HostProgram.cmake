@@ -1,0 +1,29 @@
+# How a host is built: the one description, for the main build and for adding a host to an installed pyfpm. Wants
+# the targets host-plain, config, fcgi, base and stamp, the results of EmbeddablePythons.cmake, and the sources in
+# the folder pyhost beside this one.
+
+# What does not include Python.h: compiled once for all hosts, into host-plain.
+set(PYFPM_HOST_PLAIN_SOURCES conns.c identity.c link.c watch.c clients.c intake.c wsgi_path.c)
+
+get_filename_component(PYFPM_HOST_SOURCE_DIR "${CMAKE_CURRENT_LIST_DIR}/../pyhost" ABSOLUTE)
+
+function(pyfpm_add_host version)
+  file(GLOB sources CONFIGURE_DEPENDS RELATIVE "${PYFPM_HOST_SOURCE_DIR}" "${PYFPM_HOST_SOURCE_DIR}/*.c")
+  list(REMOVE_ITEM sources ${PYFPM_HOST_PLAIN_SOURCES})
+  list(TRANSFORM sources PREPEND "${PYFPM_HOST_SOURCE_DIR}/")
+  set(host "host-${version}")
+  add_executable(${host} ${sources})
+  target_compile_definitions(${host} PRIVATE HOST_PYTHON_VERSION="${version}"
+    HOST_PYTHON_EXECUTABLE="${PYFPM_HOST_${version}_INTERPRETER}")
+  target_include_directories(${host} SYSTEM PRIVATE "${PYFPM_HOST_${version}_INCLUDE}")
+  target_link_libraries(${host} PRIVATE host-plain config fcgi base stamp
+    "${PYFPM_HOST_${version}_LIBRARY}" ${CMAKE_DL_LIBS})
+  set_target_properties(${host} PROPERTIES
+    ENABLE_EXPORTS ON
+    BUILD_RPATH "${PYFPM_HOST_${version}_LIBDIR}"
+    INSTALL_RPATH "${PYFPM_HOST_${version}_LIBDIR}")
+  if(PYFPM_LIBEXEC_DIR)
+    set_target_properties(${host} PROPERTIES RUNTIME_OUTPUT_DIRECTORY "${PYFPM_LIBEXEC_DIR}")
+  endif()
+  install(TARGETS ${host} DESTINATION libexec/pyfpm)
+endfunction()
