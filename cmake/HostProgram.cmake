@@ -20,8 +20,11 @@ function(pyfpm_add_host version)
     "${PYFPM_HOST_${version}_LIBRARY}" ${CMAKE_DL_LIBS})
   set_target_properties(${host} PROPERTIES
     ENABLE_EXPORTS ON
-    BUILD_RPATH "${PYFPM_HOST_${version}_LIBDIR}"
-    INSTALL_RPATH "${PYFPM_HOST_${version}_LIBDIR}")
+    INSTALL_RPATH "${PYFPM_HOST_${version}_LIBDIR}"
+    INSTALL_RPATH_USE_LINK_PATH ON
+    # Otherwise cmake pads the path with a ":" to have room for a change, and ld.so takes what is empty between
+    # colons for the current folder.
+    BUILD_WITH_INSTALL_RPATH ON)
   if(PYFPM_LIBEXEC_DIR)
     set_target_properties(${host} PROPERTIES RUNTIME_OUTPUT_DIRECTORY "${PYFPM_LIBEXEC_DIR}")
   endif()

@@ -163,7 +163,7 @@ static int ask_python(struct addition *a, struct err *e)
     char *answer = result == 0 ? find_answer(&output, "ok;") : NULL;
     if (!answer)
         return err_set(e, "%s is not a Python 3; asked what it is, it ended with status %d and said: %s",
-                       a->python, result, pm_tool_last_line(&output));
+                       a->python, result, pm_tool_first_line(&output));
     return take_answer(a, answer, e);
 }
 

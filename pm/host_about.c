@@ -37,9 +37,9 @@ int pm_host_ask(const char *program, struct pm_host_about *about, struct err *e)
     if (status < 0)
         return -1;
     if (status != 0)
-        return err_set(e, "it does not run: %s", pm_tool_last_line(&output));
+        return err_set(e, "it does not run: %s", pm_tool_first_line(&output));
     if (!take_apart(output.text, about))
-        return err_set(e, "it describes itself in a way of its own: %s", pm_tool_last_line(&output));
+        return err_set(e, "it describes itself in a way of its own: %s", pm_tool_first_line(&output));
     if (strcmp(about->stamp, stamp_of_build()) == 0)
         return 0;
     return err_set(e, "it was built from %s, this pyfpm from %s; build it again: pyfpm add-python --force %s",

@@ -206,9 +206,8 @@ int pm_tool_end(int exit_code)
     return exit_code;
 }
 
-const char *pm_tool_last_line(const struct pm_tool_output *output)
+const char *pm_tool_first_line(struct pm_tool_output *output)
 {
-    const char *newline = strrchr(output->text, '\n');
-    const char *line = newline ? newline + 1 : output->text;
-    return line[0] != '\0' ? line : "nothing";
+    output->text[strcspn(output->text, "\n")] = '\0';
+    return output->text[0] != '\0' ? output->text : "nothing";
 }

@@ -32,7 +32,7 @@ int pm_tool_end(int exit_code);
 /* Whether that is so: then there is no use in running more. */
 bool pm_tool_is_stopped(void);
 
-/* The last line that a tool wrote, for a sentence; "nothing" when it wrote none. */
-const char *pm_tool_last_line(const struct pm_tool_output *output);
+/* The first line of what it wrote, for a sentence: the text is cut after it. "nothing" when it wrote none. */
+const char *pm_tool_first_line(struct pm_tool_output *output);
 
 #endif

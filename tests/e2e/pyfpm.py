@@ -79,6 +79,7 @@ class Log:
 
 class Pyfpm:
     def __init__(self, folder):
+        self.program = PROGRAM      # a test that installs pyfpm puts its own here
         self.folder = pathlib.Path(folder)
         self.config_file = self.folder / 'pyfpm.yaml'
         self.log = Log(self.folder / 'pyfpm.log')
@@ -126,7 +127,7 @@ class Pyfpm:
 
     def run(self, *arguments, timeout=DEADLINE, **more):
         """Runs a command of pyfpm to its end: .returncode, .stdout, .stderr."""
-        done = subprocess.run([PROGRAM, *map(str, arguments)], capture_output=True, text=True, timeout=timeout,
+        done = subprocess.run([self.program, *map(str, arguments)], capture_output=True, text=True, timeout=timeout,
                               stdin=subprocess.DEVNULL, env=self.environment(), cwd=self.folder, **more)
         for stream in (done.stdout, done.stderr):
             assert 'Sanitizer' not in stream and 'runtime error:' not in stream, stream
@@ -140,7 +141,7 @@ class Pyfpm:
         """Starts the supervisor and does not wait for anything."""
         with open(self.log.path, 'ab') as log:
             self.process = subprocess.Popen(
-                [*wrapper, PROGRAM, '--config', self.config_file], stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                [*wrapper, self.program, '--config', self.config_file], stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                 env={**self.environment(), **(env or {})}, cwd=cwd)
 
     def start(self, groups=None, config=None, **more):

@@ -5,14 +5,14 @@ import os
 import pathlib
 import subprocess
 
-from pyfpm import GROUP_USER, IS_ROOT, LIBEXEC
+from pyfpm import GROUP_USER, IS_ROOT, LIBEXEC, ROOT
 
 DEBIAN = '/usr/bin/python3'
 
 
-def hosts():
+def hosts(libexec=LIBEXEC):
     """Versions a host was built for, as ["3.8", …, "3.13t"], oldest first."""
-    names = [path.name[len('host-'):] for path in LIBEXEC.glob('host-*')]
+    names = [path.name[len('host-'):] for path in libexec.glob('host-*')]
     return sorted(names, key=lambda name: [int(part) for part in name.rstrip('t').split('.')])
 
 
@@ -33,6 +33,22 @@ def interpreter(version):
 def other():
     """A version other than the default that has a host and an interpreter, or None."""
     return next((v for v in reversed(hosts()) if v != default() and interpreter(v)), None)
+
+
+def ask(python):
+    """The words of cmake/embeddable.py for an interpreter: ['ok', version, …], or ['no', sentence]."""
+    done = subprocess.run([python, '-I', '-B', ROOT / 'cmake' / 'embeddable.py'], capture_output=True, text=True)
+    return done.stdout.strip().split(';') if done.returncode == 0 else ['no', done.stderr]
+
+
+def addable():
+    """(version, interpreter) of a Python other than the default that a host can be built for, or None."""
+    for minor in range(8, 20):
+        version = f'3.{minor}'
+        python = interpreter(version)
+        if python and version != default() and ask(python)[0] == 'ok':
+            return version, python
+    return None
 
 
 def identity(python):

@@ -7,6 +7,7 @@
 
 #include "base/err.h"
 #include "base/fd.h"
+#include "base/stamp.h"
 #include "config/fields.h"
 
 /* Every kind of text that YAML, shells or we could take for something else. */
@@ -327,6 +328,38 @@ static void test_each_odd_text_survives_the_way_to_the_host(void **state)
     }
 }
 
+static void assert_stamp_refused(const char *text, const char *sentence)
+{
+    struct err e = {""};
+    int fd = fd_memory("group");
+    assert_int_equal(fd_write_all(fd, text, strlen(text)), 0);
+    assert_int_equal(cfg_group_check_stamp(fd, &e), -1);
+    if (strstr(e.text, sentence) == NULL)
+        fail_msg("%s", e.text);
+    fd_close(&fd);
+}
+
+static void test_a_host_of_other_sources_is_told_apart(void **state)
+{
+    (void)state;
+    struct err e = {""};
+    char line[128];
+    struct cfg_group *g = random_group(1);
+    int fd = fd_memory("group");
+    assert_int_equal(cfg_group_write(g, fd, &e), 0);
+    assert_int_equal(cfg_group_check_stamp(fd, &e), 0);
+    fd_close(&fd);
+    cfg_group_free(g);
+
+    assert_stamp_refused("# pyfpm 0.0.1-000000000000\ngroups: {}\n",
+                         "the pyfpm that started it from 0.0.1-0");
+    assert_stamp_refused("groups: {}\n", "the pyfpm that started it from one without a stamp");
+    assert_stamp_refused("", stamp_of_build());
+    snprintf(line, sizeof line, "# pyfpm %sx\n", stamp_of_build());
+    assert_stamp_refused(line, stamp_of_build());
+    assert_int_equal(cfg_group_check_stamp(-1, &e), -1);
+}
+
 static void test_a_host_does_not_ask_for_a_user_again(void **state)
 {
     (void)state;
@@ -480,6 +513,7 @@ int main(void)
         cmocka_unit_test(test_a_dump_of_included_groups_does_not_include_again),
         cmocka_unit_test(test_a_host_reads_what_the_supervisor_wrote),
         cmocka_unit_test(test_each_odd_text_survives_the_way_to_the_host),
+        cmocka_unit_test(test_a_host_of_other_sources_is_told_apart),
         cmocka_unit_test(test_a_host_does_not_ask_for_a_user_again),
         cmocka_unit_test(test_what_is_no_group_is_refused_by_a_host),
         cmocka_unit_test(test_a_copy_is_equal_and_its_own),
