@@ -537,6 +537,7 @@ void pm_group_settle(struct pm_group *g)
         settle_current(g, now);
         settle_old(g);
         settle_answering(g);
+        sweep(g); /* a next that failed when its template was gone already: no event will come for it */
     }
     arm_timer(g, now);
 }

@@ -88,6 +88,7 @@ static int start(struct tool *t, char *const argv[], struct err *e)
         return err_errno(e, "pipe");
     t->output = ends[0];
     t->signals = watch_signals();
+    signal(SIGCHLD, SIG_DFL); /* ignored, as some callers leave it, nobody's exit status is kept */
     if (t->signals < 0 || fd_set_nonblocking(t->output, true) < 0 ||
         prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) < 0)
         err_errno(e, "%s cannot be watched", argv[0]);

@@ -159,18 +159,20 @@ int main(int argc, char **argv)
     static struct host h = {
         .channel = HOST_FD_CHANNEL, .listen_fd = -1, .handover_rx = -1, .handover_tx = -1};
     open_standard_descriptors();
-    if (parse_options(argc, argv, &options) < 0) {
+    int parsed = parse_options(argc, argv, &options);
+    if (parsed == 0 && options.describe)
+        return host_python_describe() < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+    bool is_supervised = secure_descriptors(&options);
+    if (is_supervised && !is_of_same_build(argv[0])) /* whose options we may not know either */
+        return HOST_EXIT_OTHER_BUILD;
+    if (parsed < 0) {
         fprintf(stderr, "usage: %s [--check] [--no-preload] | --describe\n", argv[0]);
         return EXIT_USAGE;
     }
-    if (options.describe)
-        return host_python_describe() < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
-    if (!secure_descriptors(&options)) {
+    if (!is_supervised) {
         fprintf(stderr, "%s: this program is started by pyfpm, not by hand; see pyfpm --help\n", argv[0]);
         return EXIT_USAGE;
     }
-    if (!is_of_same_build(argv[0]))
-        return HOST_EXIT_OTHER_BUILD;
     h.check_only = options.check;
     ignore_write_signals();
     host_link_start(&h);

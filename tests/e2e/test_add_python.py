@@ -7,13 +7,14 @@ import shutil
 import signal
 import subprocess
 
+import fastcgi
 import installed
 import processes
 import pytest
 import pythons
 import venvs
 from processes import DEADLINE, wait_until
-from pyfpm import IS_ROOT, LIBEXEC, ROOT, WEB_USER
+from pyfpm import IS_ROOT, LIBEXEC, RELOAD_FAILED, ROOT, WEB_USER
 from webserver import with_locations
 
 # Interpreters below a home that only root may enter serve root's groups.
@@ -177,12 +178,20 @@ def test_of_two_that_build_the_same_host_the_first_has_it(pristine, tree, tempor
 # A stamp -----------------------------------------------------------------------------------------------------
 
 
-def test_a_host_built_from_other_sources_is_refused_with_a_sentence(fpm, apps, folder):
-    tree = installed.copy_build_tree(folder / 'build')
-    host = tree / 'libexec' / 'pyfpm' / f'host-{pythons.default()}'
+def replace_by_other_build(host):
+    """As an upgrade does, in one step. Returns both stamps."""
     stamp = installed.run(host, '--describe').stdout.split('\t')[3]
     other = re.sub('-.*', '-' + '0' * 12, stamp)
-    host.write_bytes(host.read_bytes().replace(stamp.encode(), other.encode()))
+    new = host.with_name('.new')
+    new.write_bytes(host.read_bytes().replace(stamp.encode(), other.encode()))
+    new.chmod(0o755)
+    new.rename(host)
+    return stamp, other
+
+
+def test_a_host_built_from_other_sources_is_refused_with_a_sentence(fpm, apps, folder):
+    tree = installed.copy_build_tree(folder / 'build')
+    stamp, other = replace_by_other_build(tree / 'libexec' / 'pyfpm' / f'host-{pythons.default()}')
     fpm.program = tree / 'bin' / 'pyfpm'
     fpm.expect(r'\[group shop\] cannot start')
     fpm.start({'shop': {'script': str(apps / 'hello.py')}})
@@ -197,6 +206,20 @@ def test_a_host_built_from_other_sources_is_refused_with_a_sentence(fpm, apps, f
     assert shown.returncode == 1
     assert f'broken: it was built from {other}, this pyfpm from {stamp}; build it again: ' \
            f'pyfpm add-python --force /usr/bin/python{pythons.default()}' in shown.stdout
+
+
+def test_a_supervisor_that_was_upgraded_under_way_is_named_as_the_one_to_start_again(fpm, apps, folder):
+    tree = installed.copy_build_tree(folder / 'build')
+    fpm.program = tree / 'bin' / 'pyfpm'
+    fpm.start({'shop': {'script': str(apps / 'hello.py')}})
+    replace_by_other_build(tree / 'libexec' / 'pyfpm' / f'host-{pythons.default()}')
+    shutil.copy(fpm.program, folder / 'new')
+    (folder / 'new').rename(fpm.program)
+    fpm.expect(r'\[group shop\] reload failed', RELOAD_FAILED)
+    fpm.reload(outcome=RELOAD_FAILED)
+    fpm.log.wait_for(r'\[group shop\] reload failed, generation 1 keeps serving: its host was built from other sources '
+                     r'than this pyfpm \(\S+\), which has been replaced since it was started: start it again')
+    assert fastcgi.ask(fpm.socket('shop')).body == b'hello\n'
 
 
 # Stopped half-way ----------------------------------------------------------------------------------------------
@@ -272,6 +295,14 @@ def test_a_missing_tool_is_named_with_the_packages_to_install(tree, temporary, f
     ('/bin/true', r'/bin/true is not a Python 3; asked what it is, it ended with status 0 and said: nothing')])
 def test_what_is_no_python_is_refused(tree, temporary, given, sentence):
     refused(add(tree, temporary, given), sentence)
+
+
+def test_a_caller_that_ignores_sigchld_hears_of_the_failure_all_the_same(tree, temporary, folder):
+    python = script(folder / 'python', 'exit 3')
+    done = subprocess.run(**command(tree, temporary, python), capture_output=True,
+                          preexec_fn=lambda: signal.signal(signal.SIGCHLD, signal.SIG_IGN))
+    refused(done, rf'{re.escape(str(python))} is not a Python 3; asked what it is, it ended with status 3 and said: '
+                  'nothing')
 
 
 def test_without_an_interpreter_the_usage_is_told(tree, temporary):
