@@ -13,7 +13,7 @@ function(pyfpm_add_host version)
   list(TRANSFORM sources PREPEND "${PYFPM_HOST_SOURCE_DIR}/")
   set(host "host-${version}")
   add_executable(${host} ${sources})
-  target_compile_definitions(${host} PRIVATE HOST_PYTHON_VERSION="${version}"
+  target_compile_definitions(${host} PRIVATE PYFPM_VERSION="${PROJECT_VERSION}" HOST_PYTHON_VERSION="${version}"
     HOST_PYTHON_EXECUTABLE="${PYFPM_HOST_${version}_INTERPRETER}")
   target_include_directories(${host} SYSTEM PRIVATE "${PYFPM_HOST_${version}_INCLUDE}")
   target_link_libraries(${host} PRIVATE host-plain config fcgi base stamp

@@ -258,9 +258,8 @@ def test_a_build_that_fails_shows_its_end_and_leaves_nothing(tree, temporary):
 
 
 def test_a_host_that_does_not_run_is_not_put_into_place(tree, temporary):
-    main = tree / 'share' / 'pyfpm' / 'host' / 'pyhost' / 'main.c'
-    main.write_text(main.read_text().replace('if (options.describe)', 'if (options.describe && puts("no use"))\n'
-                                             'return 3;\nif (options.describe)'))
+    (tree / 'share' / 'pyfpm' / 'host' / 'pyhost' / 'main.c').write_text(
+        '#include <stdio.h>\nint main(void)\n{\n    puts("no use");\n    return 3;\n}\n')
     before = files(tree)
     done = add(tree, temporary, pythons.DEBIAN)
     assert done.returncode == 1
