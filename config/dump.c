@@ -1,8 +1,6 @@
 /* Writes a configuration back as YAML that reads as the same configuration.
  *
- * Quotes whatever could be taken for something else, and writes characters that are not shown as escapes: a
- * dump looks like what it says. */
-#include <ctype.h>
+ * Through the rows of the table, key by key, in their order. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,7 +11,7 @@
 #include "base/fd.h"
 #include "base/stamp.h"
 #include "config/fields.h"
-#include "config/text.h"
+#include "config/quote.h"
 
 /* A comment to YAML. */
 #define STAMP_LINE "# pyfpm "
@@ -26,55 +24,9 @@ struct dump {
 
 /* Strings ---------------------------------------------------------------------------------------------- */
 
-/* Text that no YAML reader takes for anything but this string. */
-static bool is_plain_string(const char *text)
-{
-    struct err ignored;
-    bool is_true;
-    size_t length = strlen(text);
-    if (length == 0 || !(isalpha((unsigned char)text[0]) || text[0] == '/') || text[length - 1] == ':')
-        return false;
-    for (size_t i = 0; i < length; i++) {
-        if (!isascii((unsigned char)text[i]) ||
-            !(isalnum((unsigned char)text[i]) || strchr("/_.:@+-", text[i]) != NULL))
-            return false;
-    }
-    return strcasecmp(text, "null") != 0 && strcasecmp(text, "y") != 0 && strcasecmp(text, "n") != 0 &&
-           cfg_value_bool(text, &is_true, &ignored) != 0;
-}
-
-static void print_quoted(const struct dump *d, const char *text)
-{
-    size_t size = strlen(text);
-    fputc('"', d->out);
-    for (size_t i = 0; i < size;) {
-        uint32_t c;
-        size_t length = cfg_text_decode(text + i, size - i, &c);
-        if (length == 0) {
-            c = (unsigned char)text[i];
-            length = 1;
-        }
-        if (c == '"' || c == '\\')
-            fprintf(d->out, "\\%c", (char)c);
-        else if (c == '$' && d->doubles_dollars)
-            fputs("$$", d->out);
-        else if (c == '\n')
-            fputs("\\n", d->out);
-        else if (cfg_text_is_shown(c))
-            fwrite(text + i, 1, length, d->out);
-        else
-            fprintf(d->out, c < 0x100 ? "\\x%02" PRIX32 : c < 0x10000 ? "\\u%04" PRIX32 : "\\U%08" PRIX32, c);
-        i += length;
-    }
-    fputc('"', d->out);
-}
-
 static void print_string(const struct dump *d, const char *text)
 {
-    if (is_plain_string(text))
-        fputs(text, d->out);
-    else
-        print_quoted(d, text);
+    cfg_quote(text, d->doubles_dollars, d->out);
 }
 
 /* The name of a variable stands where nothing is expanded. */
