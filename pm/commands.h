@@ -14,6 +14,7 @@ struct cfg;
 int command_add_python(int argc, char **argv);
 int command_check(int argc, char **argv);
 int command_dump(int argc, char **argv);
+int command_import(int argc, char **argv);
 int command_pythons(int argc, char **argv);
 int command_request(int argc, char **argv);
 

@@ -21,6 +21,7 @@ static const char overview[] =
     "       pyfpm pythons [--config FILE]             list the Pythons that groups can run on\n"
     "       pyfpm add-python PYTHON                   build the host for one more Python\n"
     "       pyfpm request GROUP PATH [options]        send one request straight to a group\n"
+    "       pyfpm import mod_wsgi FILE                turn an Apache configuration into groups\n"
     "\n"
     "  -c, --config FILE   the configuration (default " CONFIG_DEFAULT ")\n"
     "  -t, --test          the same as check\n"
@@ -40,6 +41,7 @@ static const struct command {
 } commands[] = {
     {"run", command_run},         {"check", command_check},           {"dump", command_dump},
     {"pythons", command_pythons}, {"add-python", command_add_python}, {"request", command_request},
+    {"import", command_import},
 };
 
 static int command_run(int argc, char **argv)
