@@ -99,8 +99,11 @@ out:
     return result;
 }
 
+/* Says which folder of a pattern cannot be looked into; that there is none is no fault. */
 static int skip_unreadable(const char *path, int error)
 {
+    if (error == ENOENT || error == ENOTDIR)
+        return 0;
     fprintf(stderr, "pyfpm: %s: %s\n", path, strerror(error));
     return 0;
 }
@@ -155,8 +158,11 @@ static int follow(void *context, struct apache_conf *conf, struct apache_directi
                                          : pool_format(conf->pool, "%s/%s", server_root(c, conf), path);
     if (stat(pattern, &st) == 0 && S_ISDIR(st.st_mode))
         pattern = pool_format(conf->pool, "%s/*", pattern);
+    size_t before = conf->files.count;
     int result = add_matches(c, conf, pattern, e);
     c->depth--;
+    if (result == 0 && conf->files.count == before && apache_is(d->name, "Include"))
+        fprintf(stderr, "pyfpm: %s:%d: there is no file %s\n", d->file, d->line, pattern);
     return result;
 }
 

@@ -273,6 +273,28 @@ static void add_folder(struct import *i, struct alias *alias, const char *path)
     alias->from->is_told = true;
 }
 
+/* As Apache compares them: slashes that follow each other are one, and none stands at the end. */
+static const char *plain_location(struct import *i, const char *location)
+{
+    char *plain = pool_copy(i->pool, location, strlen(location)), *to = plain;
+    for (const char *from = location; *from; from++)
+        if (from[0] != '/' || from[1] != '/')
+            *to++ = *from;
+    *to = '\0';
+    return import_scope_trim(i->pool, plain);
+}
+
+/* True when a part of the path is "." or "..", which Apache takes out of URLs before it compares. */
+static bool has_dots(const char *path)
+{
+    for (const char *slash = strchr(path, '/'); slash; slash = strchr(slash + 1, '/')) {
+        size_t length = strcspn(slash + 1, "/");
+        if (length > 0 && length <= 2 && strspn(slash + 1, ".") >= length)
+            return true;
+    }
+    return false;
+}
+
 /* What is wrong with the alias, as a phrase; NULL: nothing. */
 static const char *why_no_alias(struct import *i, const struct alias *alias, const char *path)
 {
@@ -284,6 +306,8 @@ static const char *why_no_alias(struct import *i, const struct alias *alias, con
         return "the file's path is not absolute, or too long";
     if (!alias->is_pattern && alias->location[0] != '/')
         return "the location does not start with a slash";
+    if (!alias->is_pattern && has_dots(alias->location))
+        return "no request has such a path";
     if (alias->is_pattern && memchr(path, '$', script_length(path)))
         return "the pattern picks the file: name each file in an alias of its own, or its folder in "
                "script-root";
@@ -299,7 +323,7 @@ static void read_alias(struct import *i, struct apache_directive *d, struct pool
     *alias = (struct alias){.from = d,
                             .host = apache_section_of(d, APACHE_VIRTUAL_HOST),
                             .is_pattern = apache_is(d->name, "WSGIScriptAliasMatch")};
-    alias->location = !location || alias->is_pattern ? location : import_scope_trim(i->pool, location);
+    alias->location = !location || alias->is_pattern ? location : plain_location(i, location);
     const char *wrong = why_no_alias(i, alias, path);
     if (wrong) {
         import_note(i, &i->notes, d, "%s: not converted", wrong);

@@ -10,7 +10,8 @@
 
 #include "config/config.h"
 
-#define NAME_BASE_MAX 48 /* leaves room for what makes a name unique */
+#define APPLICATIONS_MAX 256 /* of one group; pyfpm's own limit */
+#define NAME_BASE_MAX    48  /* leaves room for what makes a name unique */
 
 struct import_group *import_group_find(struct import *i, const char *name)
 {
@@ -107,8 +108,11 @@ static struct import_group *split_off(struct import *i, const struct import_grou
     return split;
 }
 
-static bool has_mount(const struct import_group *g, const char *mount)
+/* True when the group cannot take one more application with that mount. */
+static bool is_closed_to(const struct import_group *g, const char *mount)
 {
+    if (g->apps.count == APPLICATIONS_MAX)
+        return true;
     for (size_t k = 0; k < g->apps.count; k++)
         if (strcmp(((const struct import_app *)g->apps.items[k])->mount, mount) == 0)
             return true;
@@ -140,7 +144,7 @@ static void split_mounts(struct import *i, struct import_group *g)
     for (size_t k = 0; k < apps.count; k++) {
         struct import_app *app = apps.items[k];
         size_t part = 0;
-        while (part < parts.count && has_mount(parts.items[part], app->mount))
+        while (part < parts.count && is_closed_to(parts.items[part], app->mount))
             part++;
         if (part == parts.count)
             pool_list_add(i->pool, &parts,
@@ -255,10 +259,12 @@ static void choose_interpreters(struct import *i, struct import_group *g)
         bool is_main = strcmp(use->application_group, main_group) == 0;
         app->interpreter = is_main ? "main" : interpreter_name(i, g, app);
         if (is_main && main_group[0])
-            import_note(i, &app->notes, use->from,
-                        "mod_wsgi ran it in a sub-interpreter (%s); here it has the main one, which many "
-                        "extension modules need",
-                        use->application_group);
+            import_note(
+                i, &app->notes, use->from,
+                "mod_wsgi ran it in a sub-interpreter%s%s; here it has the main one, which many extension "
+                "modules need",
+                use->is_own ? " of its own, by default" : " called ",
+                use->is_own ? "" : use->application_group);
         for (size_t n = 1; n < app->uses.count; n++)
             if (strcmp(((const struct import_use *)app->uses.items[n])->application_group,
                        use->application_group) != 0)

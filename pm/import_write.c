@@ -238,6 +238,20 @@ static void print_script(struct import *i, const struct import_app *app, FILE *o
     print_callable(i, app, "    ", out);
 }
 
+static void print_own_path(struct import *i, const struct import_app *app, const char *lead, FILE *out)
+{
+    const struct import_setting path = {.key = "python-path", .values = app->python_path};
+    struct err e;
+    if (app->python_path.count > 0)
+        fprintf(out, "%s    %spython-path:\n", lead, is_used(&path) ? "" : "# ");
+    for (size_t k = 0; k < app->python_path.count; k++) {
+        bool is_taken = import_is_taken("python-path", NULL, app->python_path.items[k], &e);
+        fprintf(out, "%s      %s- %s%s%s\n", lead, is_taken ? "" : "# ",
+                with_quotes(i, app->python_path.items[k]), is_taken ? "" : "  # ",
+                is_taken ? "" : import_comment(i, e.text));
+    }
+}
+
 /* lead: "    ", or "    # " where it is a comment. */
 static void print_application(struct import *i, const struct import_app *app, const char *lead, FILE *out)
 {
@@ -248,10 +262,7 @@ static void print_application(struct import *i, const struct import_app *app, co
     fprintf(out, "%s    script: %s\n", lead, with_quotes(i, app->script));
     print_callable(i, app, pool_format(i->pool, "%s    ", lead), out);
     fprintf(out, "%s    interpreter: %s\n", lead, with_quotes(i, app->interpreter));
-    if (app->python_path.count > 0)
-        fprintf(out, "%s    python-path:\n", lead);
-    for (size_t k = 0; k < app->python_path.count; k++)
-        fprintf(out, "%s      - %s\n", lead, with_quotes(i, app->python_path.items[k]));
+    print_own_path(i, app, lead, out);
 }
 
 static void print_applications(struct import *i, const struct import_group *g, FILE *out)

@@ -147,7 +147,7 @@ static void test_trac_with_a_mount(void **state)
     }
     assert_says("stack-size=524288: no counterpart");
     assert_says("in nginx, fastcgi_param TRAC_ENV \"/var/trac\";");
-    assert_does_not_say("sub-interpreter (");
+    assert_does_not_say("sub-interpreter");
 }
 
 static void test_moinmoin_in_embedded_mode(void **state)
@@ -212,7 +212,7 @@ static void test_keystone_on_two_ports_is_two_groups(void **state)
     assert_string_equal(group("keystone-admin")->script, "/usr/bin/keystone-wsgi-admin");
     assert_int_equal(group("keystone-admin")->threads, 1);
     assert_says("line 8, WSGIPassAuthorization On: not needed");
-    assert_does_not_say("sub-interpreter (");
+    assert_does_not_say("sub-interpreter");
 }
 
 static void test_many_users_on_one_host(void **state)
@@ -384,6 +384,25 @@ static void test_an_application_below_its_script_lies_further_up(void **state)
     assert_string_equal(group("embedded")->script, "/srv/site.wsgi");
     assert_says("location /api/ { include pyfpm_params; fastcgi_keep_conn on;");
     assert_does_not_say("mount:");
+}
+
+static void test_locations_are_compared_as_apache_does(void **state)
+{
+    (void)state;
+    convert("WSGIScriptAlias //a///b// /srv/a.wsgi\nWSGIScriptAlias /x/../y /srv/b.wsgi\n");
+    assert_says("- mount: /a/b  # line 1\n");
+    assert_says("line 2, WSGIScriptAlias /x/../y /srv/b.wsgi: no request has such a path: not converted");
+}
+
+static void test_a_group_has_no_more_applications_than_pyfpm_takes(void **state)
+{
+    (void)state;
+    static char text[65536];
+    size_t size = 0;
+    for (int n = 0; n < 600; n++)
+        size += (size_t)snprintf(text + size, sizeof text - size, "WSGIScriptAlias /%d /srv/%d.wsgi\n", n, n);
+    convert(text);
+    assert_int_equal(imported->group_count, 3);
 }
 
 static void test_a_callable_that_python_cannot_have_is_a_comment(void **state)
@@ -683,6 +702,8 @@ int main(void)
         cmocka_unit_test_teardown(test_interpreters_stay_apart, forget),
         cmocka_unit_test_teardown(test_applications_with_one_mount_make_two_groups, forget),
         cmocka_unit_test_teardown(test_an_application_below_its_script_lies_further_up, forget),
+        cmocka_unit_test_teardown(test_locations_are_compared_as_apache_does, forget),
+        cmocka_unit_test_teardown(test_a_group_has_no_more_applications_than_pyfpm_takes, forget),
         cmocka_unit_test_teardown(test_a_callable_that_python_cannot_have_is_a_comment, forget),
         cmocka_unit_test_teardown(test_a_hidden_alias_is_named, forget),
         cmocka_unit_test_teardown(test_names_of_groups_become_legal_and_stay_apart, forget),

@@ -105,7 +105,7 @@ static void test_whatever_is_converted_loads(void **state)
     (void)state;
     static const char *const pieces[] = {
         "WSGIDaemonProcess a ",
-        "WSGIScriptAlias / /srv/a.wsgi ",
+        "\nWSGIScriptAlias / /srv/a.wsgi ",
         "WSGIScriptAlias ",
         "WSGIScriptAliasMatch ",
         "WSGIProcessGroup ",
@@ -196,7 +196,7 @@ static void test_whatever_is_converted_loads(void **state)
         make(&text, pieces, sizeof pieces / sizeof pieces[0], 120);
         check(text.bytes, text.size, &converted);
     }
-    assert_in_range(converted, 1000, 100000);
+    assert_in_range(converted, 500, 100000);
 }
 
 /* Whole lines, so that more of them mean something. */
