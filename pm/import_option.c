@@ -382,13 +382,23 @@ static const char *server_value(struct import *i, struct apache_directive *d)
     return NULL;
 }
 
+static bool has_own_home(const struct import_group *g)
+{
+    for (size_t k = 0; k < g->settings.count; k++) {
+        const struct import_setting *s = g->settings.items[k];
+        if (strcmp(s->key, "python-home") == 0 && s->from == g->definition)
+            return true;
+    }
+    return false;
+}
+
 static void set_home(struct import *i, struct import_group *g, struct apache_directive *d, const char *value)
 {
     size_t length = strcspn(value, ":");
     if (value[length] == ':')
         import_note(i, &i->notes, d, "python-home is one folder: the first, %.*s, is taken", (int)length,
                     value);
-    if (!import_group_has(g, "python-home"))
+    if (!has_own_home(g))
         import_set(i, g, "python-home", pool_copy(i->pool, value, length), d);
 }
 

@@ -123,19 +123,28 @@ static struct pool_list settings_of(struct import *i, const struct import_group 
     return list;
 }
 
-/* The last one counts, as in Apache. */
-static void print_scalar(struct import *i, const struct cfg_directive *row, const struct pool_list *settings,
-                         FILE *out)
+/* Of settings that say the same the last one counts, as in Apache. */
+static void mark_overridden(const struct pool_list *settings)
 {
     for (size_t k = 0; k < settings->count; k++) {
         struct import_setting *s = settings->items[k];
-        bool is_overridden = false;
-        for (size_t n = k + 1; n < settings->count; n++)
-            is_overridden = is_overridden || !((const struct import_setting *)settings->items[n])->is_advice;
-        if (is_overridden && !s->is_advice) {
+        for (size_t n = k + 1; n < settings->count && !s->is_advice; n++) {
+            const struct import_setting *later = settings->items[n];
+            bool is_same = !s->variable || strcmp(s->variable, later->variable) == 0;
+            if (!is_same || later->is_advice)
+                continue;
             s->is_advice = true;
             s->note = "overridden below";
         }
+    }
+}
+
+static void print_scalar(struct import *i, const struct cfg_directive *row, const struct pool_list *settings,
+                         FILE *out)
+{
+    mark_overridden(settings);
+    for (size_t k = 0; k < settings->count; k++) {
+        const struct import_setting *s = settings->items[k];
         print_value(i, "", pool_format(i->pool, "%s: ", row->key), s, s->values.items[0], out);
     }
 }
@@ -160,6 +169,7 @@ static void print_map(struct import *i, const struct cfg_directive *row, const s
                       FILE *out)
 {
     bool has_any = false;
+    mark_overridden(settings);
     for (size_t k = 0; k < settings->count; k++)
         has_any = has_any || is_used(settings->items[k]);
     if (settings->count > 0)

@@ -543,6 +543,20 @@ static void test_settings_of_the_whole_server(void **state)
     assert_says("slowlog-timeout: 2500ms  # line 6");
 }
 
+static void test_of_two_directives_the_last_counts(void **state)
+{
+    (void)state;
+    convert("WSGIPythonOptimize 1\nWSGIPythonOptimize 2\nWSGIPythonEggs /a\nWSGIPythonEggs /b\n"
+            "WSGIPythonHome /c\nWSGIPythonHome /d\nWSGIScriptAlias / /srv/a.wsgi\n");
+    const struct cfg_group *g = group("embedded");
+    assert_int_equal(g->python_optimize, 2);
+    assert_string_equal(variable(g, "PYTHON_EGG_CACHE"), "/b");
+    assert_string_equal(g->python_home, "/d");
+    assert_says("# python-optimize: 1  # line 1: overridden below\n");
+    assert_says("PYTHON_EGG_CACHE: /a  # line 3: overridden below\n");
+    assert_says("# python-home: /c  # line 5: overridden below\n");
+}
+
 static void test_layers_of_interpreter_options(void **state)
 {
     (void)state;
@@ -709,6 +723,7 @@ int main(void)
         cmocka_unit_test_teardown(test_names_of_groups_become_legal_and_stay_apart, forget),
         cmocka_unit_test_teardown(test_every_option_becomes_a_key_or_a_comment, forget),
         cmocka_unit_test_teardown(test_settings_of_the_whole_server, forget),
+        cmocka_unit_test_teardown(test_of_two_directives_the_last_counts, forget),
         cmocka_unit_test_teardown(test_layers_of_interpreter_options, forget),
         cmocka_unit_test_teardown(test_script_reloading_is_reload_on_change, forget),
         cmocka_unit_test_teardown(test_every_directive_of_mod_wsgi_is_told_with_its_line, forget),
