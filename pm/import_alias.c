@@ -227,7 +227,8 @@ static void read_alias_options(struct import *i, struct alias *alias, const char
             alias->callable = value;
         else if (value && strcmp(name, "pass-authorization") == 0)
             import_note(i, &alias->notes, alias->from,
-                        "pass-authorization=%s: the header always reaches the application", value);
+                        "pass-authorization=%s: nginx always passes the header; Apache needs CGIPassAuth On",
+                        value);
         else
             import_note(i, &alias->notes, alias->from, "%s is no option that mod_wsgi knows", name);
     }

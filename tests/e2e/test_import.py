@@ -6,7 +6,7 @@ import subprocess
 import pytest
 
 import venvs
-from pyfpm import GROUP_USER, IS_ROOT, PROGRAM, WEB_USER
+from pyfpm import GROUP_USER, IS_ROOT, PROGRAM, ROOT, WEB_USER
 
 APP = """import os
 import greeting
@@ -178,3 +178,17 @@ def test_the_command_explains_itself(fpm):
     done = fpm.run('import', '--help')
     assert done.returncode == 0
     assert 'example: pyfpm import mod_wsgi' in done.stdout
+
+
+def test_the_page_shows_what_comes_out(fpm, folder):
+    page = (ROOT / 'docs' / 'migrating-from-mod_wsgi.md').read_text()
+    apache, = re.findall(r'```apache\n(.*?)```', page, re.DOTALL)
+    shown, = re.findall(r'```yaml\n(.*?)```', page, re.DOTALL)
+    (folder / 'shop.conf').write_text(apache)
+    done = fpm.run('import', 'mod_wsgi', 'shop.conf')
+    assert done.returncode == 0
+
+    def lasting(text):
+        """Without the key that a later version has."""
+        return [line for line in text.splitlines() if 'request-timeout: ' not in line]
+    assert lasting(done.stdout) == lasting(shown)
