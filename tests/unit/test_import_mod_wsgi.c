@@ -11,18 +11,6 @@ static struct cfg *imported;
 static char *imported_yaml;
 static struct import_result imported_result;
 
-static void convert(const char *text)
-{
-    struct err e = {.text = ""};
-    cfg_free(imported);
-    free(imported_yaml);
-    imported_yaml = import_text(text, strlen(text), &imported_result, &e);
-    if (!imported_yaml)
-        fail_msg("%s", e.text);
-    cfg_free(load_imported(imported_yaml, &imported_result, false));
-    imported = load_imported(imported_yaml, &imported_result, true);
-}
-
 static int forget(void **state)
 {
     (void)state;
@@ -31,6 +19,17 @@ static int forget(void **state)
     imported = NULL;
     imported_yaml = NULL;
     return 0;
+}
+
+static void convert(const char *text)
+{
+    struct err e = {.text = ""};
+    forget(NULL);
+    imported_yaml = import_text(text, strlen(text), &imported_result, &e);
+    if (!imported_yaml)
+        fail_msg("%s", e.text);
+    cfg_free(load_imported(imported_yaml, &imported_result, false));
+    imported = load_imported(imported_yaml, &imported_result, true);
 }
 
 static const struct cfg_group *group(const char *name)
