@@ -162,21 +162,23 @@ static void print_ways(struct import *i, print_way *print, FILE *out)
 
 static void print_roots(struct import *i, FILE *out)
 {
+    bool is_first = true;
     for (size_t k = 0; k < i->groups.count; k++) {
         const struct import_group *g = i->groups.items[k];
         for (size_t n = 0; n < g->script_roots.count; n++) {
             const struct import_root *root = g->script_roots.items[n];
-            fprintf(
-                out,
-                "# Scripts of group %s: the web server says which (SCRIPT_FILENAME), for instance in nginx\n"
-                "#     location ~ ^%s/(?<script>[^/]+)(?<rest>/.*)?$ {\n"
-                "#         include pyfpm_params; fastcgi_keep_conn on; fastcgi_pass unix:%s;\n"
-                "#         fastcgi_param SCRIPT_FILENAME \"%s/$script\";\n"
-                "#         fastcgi_param SCRIPT_NAME \"%s/$script\"; fastcgi_param PATH_INFO $rest; }\n",
-                g->yaml_name,
-                root->location && strcmp(root->location, "/") != 0 ? import_comment(i, root->location) : "",
-                import_comment(i, import_socket(i, g)), import_comment(i, root->folder),
-                root->location && strcmp(root->location, "/") != 0 ? import_comment(i, root->location) : "");
+            bool is_at_top = !root->location || strcmp(root->location, "/") == 0;
+            const char *location = is_at_top ? "" : import_comment(i, root->location);
+            fputs(is_first ? "# Folders of scripts: the web server says which one (SCRIPT_FILENAME); nginx:\n"
+                           : "",
+                  out);
+            is_first = false;
+            fprintf(out,
+                    "#     location ~ ^%s/(?<script>[^/]+)(?<rest>/.*)?$ { include pyfpm_params; "
+                    "fastcgi_param SCRIPT_FILENAME \"%s/$script\"; fastcgi_param SCRIPT_NAME \"%s/$script\"; "
+                    "fastcgi_param PATH_INFO $rest; fastcgi_keep_conn on; fastcgi_pass unix:%s; }\n",
+                    location, import_comment(i, root->folder), location,
+                    import_comment(i, import_socket(i, g)));
         }
     }
 }

@@ -98,6 +98,34 @@ def test_a_converted_embedded_site_answers_through_nginx(fpm, nginx, site, folde
     assert web.ask('/x').body.decode().split('|')[:3] == ['1.2', '', '/x']
 
 
+def test_converted_applications_of_one_group_keep_their_interpreters(fpm, nginx, apps):
+    yaml = convert(fpm, identity() + f"""
+WSGIDaemonProcess both
+WSGIProcessGroup both
+WSGIScriptAlias /b {apps}/paths.py
+WSGIScriptAlias / {apps}/hello.py
+""")
+    if '# applications:' in yaml:
+        pytest.skip('this version has no applications')
+    assert 'interpreter: main' in yaml and 'interpreter: root' in yaml
+    web = run_converted(fpm, nginx, yaml)
+    assert web.ask('/b/x').body.decode().startswith("('/b', '/x',")
+    assert (web.ask('/').status, web.ask('/').body) == (200, b'hello\n')
+
+
+def test_a_converted_folder_of_scripts_answers_through_nginx(fpm, nginx, folder, apps):
+    scripts = folder / 'scripts'
+    scripts.mkdir()
+    (scripts / 'one.wsgi').write_text((apps / 'paths.py').read_text())
+    text = identity() + f'WSGIScriptAlias /run {scripts}\n'
+    (folder / 'site.conf').write_text(text)
+    done = fpm.run('import', 'mod_wsgi', folder / 'site.conf', '--sockets', folder)
+    if done.returncode == 1 and 'script-root' in done.stdout:
+        pytest.skip('this version has no script-root')
+    web = run_converted(fpm, nginx, convert(fpm, text))
+    assert web.ask('/run/one.wsgi/x').body.decode().startswith("('/run/one.wsgi', '/x',")
+
+
 def test_includes_are_followed_and_definitions_counted_when_asked(fpm, folder):
     (folder / 'sites').mkdir()
     (folder / 'sites' / 'a.conf').write_text('WSGIScriptAlias / ${ROOT}/a.wsgi\nInclude more\n')
