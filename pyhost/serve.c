@@ -34,6 +34,7 @@
 /* One serving thread. */
 struct serve_thread {
     struct host_worker *worker;
+    const struct host_route *route;
     struct host_wsgi_thread *wsgi;
     struct fcgi_request *request;
     PyThreadState *state; /* the main thread's own, else made by the thread */
@@ -71,7 +72,7 @@ static struct host_conn *serve_one(struct serve_thread *t, struct host_conn *c)
     bool lingers = false;
     enter_busy(w);
     if (fcgi_request_begin(t->request, &c->fd))
-        c->fd = host_wsgi_serve(t->wsgi, t->state, t->request, &lingers);
+        c->fd = host_wsgi_serve(t->wsgi, t->state, t->request, t->route, &lingers);
     leave_busy(w);
     if (lingers) {
         host_intake_linger(w, c);
@@ -127,7 +128,8 @@ static int start_threads(struct serve_thread *threads, uint32_t count, struct er
 }
 
 /* With the GIL. */
-static struct serve_thread *make_threads(struct host_worker *w, struct host_wsgi *wsgi, struct err *e)
+static struct serve_thread *make_threads(struct host_worker *w, struct host_wsgi *wsgi,
+                                         const struct host_route *route, struct err *e)
 {
     struct serve_thread *threads = calloc(w->threads, sizeof *threads);
     if (!threads) {
@@ -136,6 +138,7 @@ static struct serve_thread *make_threads(struct host_worker *w, struct host_wsgi
     }
     for (uint32_t i = 0; i < w->threads; i++) {
         threads[i].worker = w;
+        threads[i].route = route;
         threads[i].interpreter = PyThreadState_Get()->interp;
         threads[i].request = fcgi_request_new();
         threads[i].wsgi = host_wsgi_thread_new(wsgi, e);
@@ -214,23 +217,24 @@ static int serve(struct host_worker *w, struct serve_thread *threads, struct err
     return 0;
 }
 
-static struct serve_thread *prepare(struct host_worker *w, struct host *h, PyObject *application,
+static struct serve_thread *prepare(struct host_worker *w, struct host *h, const struct host_route *route,
                                     struct err *e)
 {
     if (fcgi_init(e) < 0 || open_worker(w, h, e) < 0)
         return NULL;
     host_watch_catch_signals(w);
-    struct host_wsgi *wsgi = host_wsgi_new(application, h->group->threads > 1, h->group->processes > 1, e);
-    return wsgi ? make_threads(w, wsgi, e) : NULL;
+    struct host_wsgi *wsgi = host_wsgi_new(h->group->threads > 1, h->group->processes > 1, e);
+    return wsgi ? make_threads(w, wsgi, route, e) : NULL;
 }
 
 /* After a failure threads may be running, which the exit of the process ends: nothing is taken apart. */
 int host_serve(struct host *h, PyObject *application)
 {
     static struct host_worker worker;
+    const struct host_route route = {.application = application};
     struct err e;
     struct host_worker *w = &worker;
-    struct serve_thread *threads = prepare(w, h, application, &e);
+    struct serve_thread *threads = prepare(w, h, &route, &e);
     int failed = threads ? 0 : -1;
     if (!failed) {
         threads[0].state = PyThreadState_Get();

@@ -8,26 +8,32 @@ typedef struct _object PyObject;
 
 struct err;
 struct fcgi_request;
+struct host_path;
 struct host_wsgi;
 struct host_wsgi_thread;
 
-/* What all threads share. application stays the caller's, as long as requests are served. With the GIL; NULL
- * with *e. */
-struct host_wsgi *host_wsgi_new(PyObject *application, bool is_multithread, bool is_multiprocess,
-                                struct err *e);
+/* Whom a request is for. */
+struct host_route {
+    PyObject *application;        /* borrowed; an object of the interpreter that serves the request */
+    const struct host_path *path; /* its SCRIPT_NAME and PATH_INFO; NULL: split from the parameters */
+};
 
-/* A thread's part. Once per thread, with the GIL; NULL with *e. */
+/* What the threads share in one interpreter: the current one, whose objects all of it are. With the GIL;
+ * NULL with *e. */
+struct host_wsgi *host_wsgi_new(bool is_multithread, bool is_multiprocess, struct err *e);
+
+/* A thread's part. Once per thread and interpreter, with the GIL; NULL with *e. */
 struct host_wsgi_thread *host_wsgi_thread_new(struct host_wsgi *s, struct err *e);
 
 /* Releases the Python objects, not the memory: objects that an application kept go on pointing there, and
  * find that their request is over. With the GIL, when the thread serves no more. */
 void host_wsgi_thread_end(struct host_wsgi_thread *t);
 
-/* Serves the request that fcgi_request_begin() began, to its end. Takes the GIL for state and gives it back;
- * called without. Returns the connection when it is kept, or when *lingers is set to true: see
- * fcgi_request_end_early(); else -1. */
+/* Serves the request that fcgi_request_begin() began, to its end. Takes the GIL for state, which is the
+ * calling thread's in t's interpreter, and gives it back; called without. Returns the connection when it is
+ * kept, or when *lingers is set to true: see fcgi_request_end_early(); else -1. */
 typedef struct _ts PyThreadState;
 int host_wsgi_serve(struct host_wsgi_thread *t, PyThreadState *state, struct fcgi_request *request,
-                    bool *lingers);
+                    const struct host_route *route, bool *lingers);
 
 #endif

@@ -9,6 +9,7 @@
 
 #include "base/err.h"
 #include "fcgi/fcgi.h"
+#include "pyhost/wsgi.h"
 #include "pyhost/wsgi_path.h"
 
 #include <string.h>
@@ -105,7 +106,7 @@ static const struct name {
 
 _Static_assert(NAME_COUNT <= HOST_NAMES_MAX, "HOST_NAMES_MAX is too small");
 
-/* One per process. Read-only once made. */
+/* One per interpreter. Read-only once made. */
 struct host_environ {
     PyObject *keys[NAME_COUNT];      /* interned */
     size_t sizes[NAME_COUNT];        /* of the names */
@@ -292,18 +293,25 @@ static size_t index_of(enum host_param param)
 
 _Static_assert(HOST_PARAM_COUNT < NAME_COUNT, "every parameter has a row");
 
+static int set_path(struct host_wsgi_thread *t, PyObject *environ, const struct host_path *path)
+{
+    if (set_known(t, environ, index_of(HOST_PARAM_SCRIPT_NAME), path->script_name, path->script_name_size) <
+        0)
+        return -1;
+    return set_known(t, environ, index_of(HOST_PARAM_PATH_INFO), path->path_info, path->path_info_size);
+}
+
 static int add_path(struct host_wsgi_thread *t, PyObject *environ)
 {
     struct host_path path;
+    if (t->route->path)
+        return set_path(t, environ, t->route->path);
     if (host_path_split(t->params[HOST_PARAM_SCRIPT_NAME], t->params[HOST_PARAM_PATH_INFO],
                         t->params[HOST_PARAM_DOCUMENT_URI], t->params[HOST_PARAM_REQUEST_URI], &path) < 0) {
         PyErr_NoMemory();
         return -1;
     }
-    int failed = set_known(t, environ, index_of(HOST_PARAM_SCRIPT_NAME), path.script_name,
-                           path.script_name_size);
-    if (failed == 0)
-        failed = set_known(t, environ, index_of(HOST_PARAM_PATH_INFO), path.path_info, path.path_info_size);
+    int failed = set_path(t, environ, &path);
     free(path.memory);
     return failed;
 }

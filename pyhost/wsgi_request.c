@@ -426,7 +426,7 @@ static PyObject *call_application(struct host_wsgi_thread *t)
     PyObject *start = environ ? host_start_new(t) : NULL;
     PyObject *result = NULL;
     if (start)
-        result = PyObject_CallFunctionObjArgs(t->wsgi->application, environ, start, NULL);
+        result = PyObject_CallFunctionObjArgs(t->route->application, environ, start, NULL);
     leave_if_forked();
     Py_XDECREF(start);
     Py_XDECREF(environ);
@@ -470,8 +470,10 @@ static uint64_t next_number(void)
     return atomic_fetch_add(&last, 1) + 1;
 }
 
-static void open_gate(struct host_wsgi_thread *t, struct fcgi_request *request)
+static void open_gate(struct host_wsgi_thread *t, struct fcgi_request *request,
+                      const struct host_route *route)
 {
+    t->route = route;
     memset(t->params, 0, sizeof t->params);
     host_response_reset(t);
     t->is_head = is_head(request);
@@ -507,9 +509,9 @@ static int end_request(struct host_wsgi_thread *t, struct fcgi_request *request,
 }
 
 int host_wsgi_serve(struct host_wsgi_thread *t, PyThreadState *state, struct fcgi_request *request,
-                    bool *lingers)
+                    const struct host_route *route, bool *lingers)
 {
-    open_gate(t, request);
+    open_gate(t, request, route);
     PyEval_RestoreThread(state);
     if (fcgi_request_length_is_bad(request))
         refuse_length(t);
@@ -523,8 +525,9 @@ int host_wsgi_serve(struct host_wsgi_thread *t, PyThreadState *state, struct fcg
 
 /* ---- the process and its threads ---- */
 
-/* Reachable to the end: objects that the application kept point into threads, and those here. */
-static struct host_wsgi *the_wsgi;
+/* Reachable to the end: objects that an application kept point into threads, and those here. Written by the
+ * main thread. */
+static struct host_wsgi *all_wsgi;
 
 static int fail(struct err *e, const char *what)
 {
@@ -533,19 +536,19 @@ static int fail(struct err *e, const char *what)
     return err_set(e, "%s: %s", what, text);
 }
 
-struct host_wsgi *host_wsgi_new(PyObject *application, bool is_multithread, bool is_multiprocess,
-                                struct err *e)
+struct host_wsgi *host_wsgi_new(bool is_multithread, bool is_multiprocess, struct err *e)
 {
     struct host_wsgi *s = calloc(1, sizeof *s);
     if (!s) {
         err_errno(e, "WSGI");
         return NULL;
     }
-    the_wsgi = s;
-    s->application = application;
+    if (!all_wsgi)
+        pthread_atfork(NULL, NULL, note_fork);
+    s->next = all_wsgi;
+    all_wsgi = s;
     s->is_multithread = is_multithread;
     s->is_multiprocess = is_multiprocess;
-    pthread_atfork(NULL, NULL, note_fork);
     if (!(s->start_type = host_start_type_new()) || !(s->input_type = host_input_type_new()) ||
         !(s->errors_type = host_errors_type_new()) || !(s->file_type = host_file_type_new()) ||
         !(s->environ = host_environ_new())) {

@@ -12,6 +12,7 @@
 #include <sys/uio.h>
 
 struct fcgi_request;
+struct host_route;
 
 #define HOST_WSGI_INPUT_MAX 16384 /* read ahead for readline() */
 #define HOST_NAMES_MAX      96    /* parameter names known beforehand */
@@ -36,8 +37,9 @@ enum host_param {
 
 struct host_environ; /* wsgi_environ.c: names and the prototype */
 
+/* Of one interpreter. */
 struct host_wsgi {
-    PyObject *application; /* borrowed from host_serve()'s caller */
+    struct host_wsgi *next; /* of another interpreter */
     bool is_multithread;
     bool is_multiprocess;
     PyTypeObject *start_type, *input_type, *errors_type, *file_type;
@@ -55,10 +57,10 @@ struct host_buffer {
     size_t capacity;
 };
 
-/* A serving thread, and the request it serves. Python objects of a request (start_response, wsgi.input)
- * hold a pointer to it and the request's number. An application may keep them for ever and use them from any
- * thread, so whoever comes through such an object passes host_gate_enter(), which compares numbers under the
- * lock. The memory is never freed. */
+/* A serving thread in one interpreter, and the request it serves. Python objects of a request
+ * (start_response, wsgi.input) hold a pointer to it and the request's number. An application may keep them
+ * for ever and use them from any thread, so whoever comes through such an object passes host_gate_enter(),
+ * which compares numbers under the lock. The memory is never freed. */
 struct host_wsgi_thread {
     struct host_wsgi *wsgi;
     struct host_wsgi_thread *next;         /* in wsgi->threads */
@@ -71,6 +73,7 @@ struct host_wsgi_thread {
 
     /* The request: the serving thread's, others under gate. */
     struct fcgi_request *request;
+    const struct host_route *route;
     const char *params[HOST_PARAM_COUNT]; /* the last value of each, or NULL */
     bool is_head;
 
