@@ -46,7 +46,46 @@ static void check_application(struct cfg_loading *l, const struct cfg_draft *dra
     }
     if (first == NULL)
         cfg_report_error(l->report, &g->place,
-                         "group \"%s\": no application is named; give script or application", g->name);
+                         "group \"%s\": no application is named; give script, application or applications",
+                         g->name);
+}
+
+/* Also of one that comes from defaults, where no group's place would help. */
+void cfg_check_application(struct cfg_loading *l, const struct cfg_draft *draft,
+                           const struct cfg_place *place)
+{
+    const struct cfg_directive *d = NULL, *first = NULL;
+    while ((d = cfg_directive_next(CFG_SCOPE_APPLICATION, d)) != NULL) {
+        if ((d->flags & CFG_REQUIRED) && !is_given(draft, d->key))
+            cfg_report_error(l->report, place, "applications: %s is missing", d->key);
+        if (!(d->flags & CFG_APPLICATION) || !is_given(draft, d->key))
+            continue;
+        if (first != NULL)
+            cfg_report_error(l->report, &cfg_draft_given(draft, d->key)->place,
+                             "applications: %s and %s exclude each other", first->key, d->key);
+        first = d;
+    }
+    if (first == NULL)
+        cfg_report_error(l->report, place,
+                         "applications: nothing is named to serve; give script or application");
+    else if (is_given(draft, "callable") && !is_given(draft, "script") && !l->mode.is_trusted)
+        cfg_report_warning(l->report, &cfg_draft_given(draft, "callable")->place,
+                           "callable means nothing here: application names its callable itself");
+}
+
+static void check_mounts_are_unique(struct cfg_loading *l, const struct cfg_draft *draft)
+{
+    const struct cfg_applications *all = &draft->group->applications;
+    for (size_t i = 0; i < all->count; i++) {
+        const struct cfg_application *one = &all->items[i], *other = all->items;
+        while (one->mount != NULL && other < one &&
+               (other->mount == NULL || strcmp(other->mount, one->mount) != 0))
+            other++;
+        if (one->mount != NULL && other < one)
+            cfg_report_error(l->report, &one->place,
+                             "mount: %s is given to an application already (%s:%d:%d)", one->mount,
+                             other->place.file, other->place.line, other->place.column);
+    }
 }
 
 static void warn_about_callable(struct cfg_loading *l, const struct cfg_draft *draft)
@@ -163,6 +202,7 @@ static void check_group(struct cfg_loading *l, size_t index)
     const struct cfg_draft *draft = &l->groups[index];
     check_required(l, draft);
     check_application(l, draft);
+    check_mounts_are_unique(l, draft);
     check_restart_delay(l, draft);
     check_listen_is_unique(l, index);
     if (l->mode.is_trusted)

@@ -36,6 +36,23 @@ struct cfg_place {
     int column;
 };
 
+/* One of several applications of a group. Strings are owned; the fields follow the order of the table. */
+struct cfg_application {
+    struct cfg_place place; /* of its mount, or of the whole entry without one */
+    char *mount;            /* "/", or a path without a slash at its end, checked; no two are the same */
+    char *script;           /* exactly one of script, application */
+    char *application;
+    char *callable; /* NULL: the group's */
+    char *interpreter;
+    struct cfg_list python_path;
+};
+
+/* In the order of the file. */
+struct cfg_applications {
+    struct cfg_application *items;
+    size_t count;
+};
+
 enum cfg_pm { CFG_PM_STATIC, CFG_PM_DYNAMIC, CFG_PM_ONDEMAND };
 enum cfg_preload { CFG_PRELOAD_AUTO, CFG_PRELOAD_TRUE, CFG_PRELOAD_FALSE };
 enum cfg_log_format { CFG_LOG_TEXT, CFG_LOG_JSON };
@@ -44,6 +61,9 @@ enum cfg_log_format { CFG_LOG_TEXT, CFG_LOG_JSON };
 #define CFG_NAME_MAX      64 /* bytes in a group's name: [A-Za-z0-9_.-], not starting with '.' or '-' */
 #define CFG_THREADS_MAX   512
 #define CFG_PROCESSES_MAX 4096
+
+#define CFG_APPLICATIONS_MAX 256    /* of one group */
+#define CFG_INTERPRETER_MAIN "main" /* the interpreter that every process has */
 
 /* Strings are owned; NULL when not given. Durations are _ms, sizes _bytes. Fields follow the order of the
  * table. The field of a key that is not there yet stays zero, whatever default the manual announces. */
@@ -76,7 +96,7 @@ struct cfg_group {
     char *application; /* "package.module:callable" or "package.module:factory()", checked */
     char *callable;
     struct cfg_list script_root;
-    bool has_applications; /* not there yet */
+    struct cfg_applications applications;
 
     /* environment */
     char *python_home;
@@ -182,6 +202,9 @@ int cfg_group_check_stamp(int fd, struct err *e);
 /* Prints pyfpm.yaml(5) as man(7) source, and the annotated example file; both from the table. */
 void cfg_print_manual(FILE *out);
 void cfg_print_example(FILE *out);
+
+/* The callable that an application's script is looked up for. */
+const char *cfg_callable_of(const struct cfg_group *g, const struct cfg_application *a);
 
 /* How listen: was meant. */
 enum cfg_listen_kind { CFG_LISTEN_UNIX, CFG_LISTEN_TCP, CFG_LISTEN_SYSTEMD };

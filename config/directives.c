@@ -12,8 +12,9 @@
 /* The field's offset; does not compile when the field has another type than the row says. */
 #define FIELD(STRUCT, NAME, TYPE)                                                                            \
     (offsetof(struct STRUCT, NAME) + 0 * sizeof(char[_Generic(((struct STRUCT *)0)->NAME, TYPE : 1)]))
-#define FIELD_GLOBAL(NAME, TYPE) FIELD(cfg_global, NAME, TYPE)
-#define FIELD_GROUP(NAME, TYPE)  FIELD(cfg_group, NAME, TYPE)
+#define FIELD_GLOBAL(NAME, TYPE)      FIELD(cfg_global, NAME, TYPE)
+#define FIELD_GROUP(NAME, TYPE)       FIELD(cfg_group, NAME, TYPE)
+#define FIELD_APPLICATION(NAME, TYPE) FIELD(cfg_application, NAME, TYPE)
 
 #define HEADING(SCOPE, TITLE)                                                                                \
     {                                                                                                        \
@@ -76,8 +77,9 @@
     }
 #define CFG_TREE(SCOPE, KEY, NAME, FLAGS, EXAMPLE, SENTENCE)                                                 \
     {                                                                                                        \
-        .scope = CFG_SCOPE_##SCOPE, .type = CFG_TYPE_TREE, .key = KEY, .offset = FIELD_##SCOPE(NAME, bool),  \
-        .flags = FLAGS, .example = EXAMPLE, .sentence = SENTENCE                                             \
+        .scope = CFG_SCOPE_##SCOPE, .type = CFG_TYPE_TREE, .key = KEY,                                       \
+        .offset = FIELD_##SCOPE(NAME, struct cfg_applications), .flags = FLAGS, .example = EXAMPLE,          \
+        .sentence = SENTENCE                                                                                 \
     }
 
 #define MS          INT64_C(1)
@@ -149,10 +151,10 @@ static const struct cfg_directive directives[] = {
         "The name that is looked up in script."),
     CFG_PATHS(GROUP, "script-root", script_root, CFG_NOT_YET | CFG_APPLICATION, "[/srv/scripts]",
         "Folders in which the request's SCRIPT_FILENAME picks the script."),
-    CFG_TREE(GROUP, "applications", has_applications, CFG_NOT_YET | CFG_APPLICATION,
-        "[{mount: /shop, script: /srv/shop/app.wsgi}]",
-        "Several applications in one group, each with its mount, script or application, interpreter "
-        "and python-path."),
+    CFG_TREE(GROUP, "applications", applications, CFG_APPLICATION,
+        "[{mount: /, application: \"site.wsgi:application\"}, {mount: /shop, script: /srv/shop/app.wsgi, interpreter: shop}]",
+        "Several applications in each process of the group, each under its mount and, with interpreter, in "
+        "an interpreter of its own."),
 
     HEADING(GROUP, "Python environment"),
     CFG_PATH(GROUP, "python-home", python_home, NULL, CFG_IN_EXAMPLE, "/srv/shop/venv",
@@ -279,6 +281,23 @@ static const struct cfg_directive directives[] = {
         "Put what the application prints into the log, marked with the group's name and the pid."),
     CFG_LIST(GROUP, "reload-on-change", reload_on_change, NULL, CFG_NOT_YET, "[script, environment]",
         "Paths, or the words script and environment, whose change reloads the group."),
+
+    CFG_STRING(APPLICATION, "mount", mount, NULL, cfg_rule_mount, CFG_REQUIRED, "/shop",
+        "Where the application is in the URL: it serves this path and everything below it, unless a longer "
+        "mount does. It is moved from PATH_INFO to the end of SCRIPT_NAME; / is for all that no other mount serves."),
+    CFG_PATH(APPLICATION, "script", script, NULL, CFG_APPLICATION, "/srv/shop/app.wsgi",
+        "A WSGI script file, whose callable is served."),
+    CFG_STRING(APPLICATION, "application", application, NULL, cfg_rule_application, CFG_APPLICATION,
+        "shop.wsgi:application",
+        "The application as package.module:callable, or package.module:factory()."),
+    CFG_STRING(APPLICATION, "callable", callable, NULL, cfg_rule_identifier, 0, "application",
+        "The name that is looked up in script; without it, the group's callable."),
+    CFG_STRING(APPLICATION, "interpreter", interpreter, CFG_INTERPRETER_MAIN, cfg_rule_interpreter, 0, "shop",
+        "The interpreter that it runs in, by any name: applications that give the same name share one, with its "
+        "modules. main is the one of the process, and the only one that every extension module works in."),
+    CFG_PATHS(APPLICATION, "python-path", python_path, 0, "[/srv/shop/venv]",
+        "Folders, or virtual environments, that come in front of the group's python-path in the interpreter of this "
+        "application."),
 };
 /* clang-format on */
 

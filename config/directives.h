@@ -10,7 +10,8 @@
 #include "config/rules.h"
 #include "config/value.h"
 
-enum cfg_scope { CFG_SCOPE_GLOBAL, CFG_SCOPE_GROUP };
+/* An application is an entry of a group's list of applications. */
+enum cfg_scope { CFG_SCOPE_GLOBAL, CFG_SCOPE_GROUP, CFG_SCOPE_APPLICATION };
 
 enum cfg_type {
     CFG_TYPE_HEADING, /* no key: a title in the documents */
@@ -20,7 +21,7 @@ enum cfg_type {
     CFG_TYPE_STRING,  /* char *; NULL without a default */
     CFG_TYPE_LIST,    /* struct cfg_list; in the file a list, or a single string */
     CFG_TYPE_MAP,     /* struct cfg_map of environment variables */
-    CFG_TYPE_TREE     /* something of its own; only for keys that are not available */
+    CFG_TYPE_TREE     /* struct cfg_applications; in the file a list of mappings with keys of that scope */
 };
 
 enum cfg_flag {
@@ -30,7 +31,7 @@ enum cfg_flag {
     CFG_UNIX_ONLY = 1 << 3,       /* means nothing for a TCP socket */
     CFG_TCP_ONLY = 1 << 4,        /* means nothing for a unix socket */
     CFG_USED_UP = 1 << 5,         /* acted on while reading, so a dump must not repeat it */
-    CFG_APPLICATION = 1 << 6,     /* one of those of which a group has exactly one */
+    CFG_APPLICATION = 1 << 6,     /* one of those of which a group, or an application, has exactly one */
     CFG_IN_EXAMPLE = 1 << 7,      /* set, not commented out, in the example file */
     CFG_ALWAYS_ABSOLUTE = 1 << 8, /* documented as a path */
 };

@@ -20,6 +20,7 @@ struct dump {
     FILE *out;
     bool doubles_dollars; /* the reader will expand $group and ${NAME} */
     int indent;
+    bool *starts_item; /* the next line is the first of a list's item; or NULL */
 };
 
 /* Strings ---------------------------------------------------------------------------------------------- */
@@ -37,11 +38,21 @@ static void print_variable_name(const struct dump *d, const char *name)
     print_string(&literal, name);
 }
 
+/* What stands before a line. */
+static void print_indent(const struct dump *d)
+{
+    bool is_first = d->starts_item != NULL && *d->starts_item;
+    fprintf(d->out, "%*s", d->indent, is_first ? "- " : "");
+    if (is_first)
+        *d->starts_item = false;
+}
+
 /* Fields ----------------------------------------------------------------------------------------------- */
 
 static void print_list(const struct dump *d, const char *key, const struct cfg_list *list)
 {
-    fprintf(d->out, "%*s%s:%s\n", d->indent, "", key, list->count == 0 ? " []" : "");
+    print_indent(d);
+    fprintf(d->out, "%s:%s\n", key, list->count == 0 ? " []" : "");
     for (size_t i = 0; i < list->count; i++) {
         fprintf(d->out, "%*s- ", d->indent + 2, "");
         print_string(d, list->items[i]);
@@ -51,7 +62,8 @@ static void print_list(const struct dump *d, const char *key, const struct cfg_l
 
 static void print_map(const struct dump *d, const char *key, const struct cfg_map *map)
 {
-    fprintf(d->out, "%*s%s:%s\n", d->indent, "", key, map->count == 0 ? " {}" : "");
+    print_indent(d);
+    fprintf(d->out, "%s:%s\n", key, map->count == 0 ? " {}" : "");
     for (size_t i = 0; i < map->count; i++) {
         fprintf(d->out, "%*s", d->indent + 2, "");
         print_variable_name(d, map->pairs[i].name);
@@ -63,7 +75,8 @@ static void print_map(const struct dump *d, const char *key, const struct cfg_ma
 
 static void print_value(const struct dump *d, const char *key, const char *value)
 {
-    fprintf(d->out, "%*s%s: %s\n", d->indent, "", key, value);
+    print_indent(d);
+    fprintf(d->out, "%s: %s\n", key, value);
 }
 
 static void print_note(const struct dump *d, const char *key, const char *note)
@@ -79,6 +92,25 @@ static void print_number(const struct dump *d, const struct cfg_directive *row, 
         print_note(d, row->key, "(not given)");
     else
         print_value(d, row->key, text);
+}
+
+static void print_fields(const struct dump *d, enum cfg_scope scope, const void *fields);
+
+static void print_tree(const struct dump *d, const char *key, const struct cfg_applications *tree)
+{
+    if (tree->count == 0) {
+        print_note(d, key, "(not given)");
+        return;
+    }
+    print_indent(d);
+    fprintf(d->out, "%s:\n", key);
+    for (size_t i = 0; i < tree->count; i++) {
+        bool starts_item = true;
+        struct dump inner = *d;
+        inner.indent += 4;
+        inner.starts_item = &starts_item;
+        print_fields(&inner, CFG_SCOPE_APPLICATION, &tree->items[i]);
+    }
 }
 
 static void print_field(const struct dump *d, const struct cfg_directive *row, const void *fields)
@@ -107,7 +139,8 @@ static void print_field(const struct dump *d, const struct cfg_directive *row, c
             print_note(d, row->key, "(not given)");
             break;
         }
-        fprintf(d->out, "%*s%s: ", d->indent, "", row->key);
+        print_indent(d);
+        fprintf(d->out, "%s: ", row->key);
         print_string(d, *field.string);
         fputc('\n', d->out);
         break;
@@ -118,6 +151,8 @@ static void print_field(const struct dump *d, const struct cfg_directive *row, c
         print_map(d, row->key, field.map);
         break;
     case CFG_TYPE_TREE:
+        print_tree(d, row->key, field.tree);
+        break;
     case CFG_TYPE_HEADING:
         break;
     }

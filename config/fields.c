@@ -1,4 +1,4 @@
-/* Fields of struct cfg_global and struct cfg_group, handled by the rows of the table.
+/* Fields of the configuration's structs, handled by the rows of the table.
  *
  * The only file that turns a row's offset into a pointer. No policy: what may be set together with what is
  * decided in check.c. */
@@ -17,8 +17,10 @@ union cfg_field cfg_field_of(const struct cfg_directive *d, const void *fields)
     void *at = (char *)fields + d->offset;
     switch (d->type) {
     case CFG_TYPE_BOOL:
-    case CFG_TYPE_TREE:
         field.flag = at;
+        break;
+    case CFG_TYPE_TREE:
+        field.tree = at;
         break;
     case CFG_TYPE_NUMBER:
         field.number = at;
@@ -145,6 +147,49 @@ static bool maps_are_equal(const struct cfg_map *a, const struct cfg_map *b)
     return a->count == b->count;
 }
 
+/* Applications ----------------------------------------------------------------------------------------- */
+
+void cfg_applications_free(struct cfg_applications *tree)
+{
+    for (size_t i = 0; i < tree->count; i++)
+        cfg_fields_free(CFG_SCOPE_APPLICATION, &tree->items[i]);
+    free(tree->items);
+    *tree = (struct cfg_applications){0};
+}
+
+/* A zeroed one, or NULL without memory. */
+static struct cfg_application *tree_grow(struct cfg_applications *tree)
+{
+    struct cfg_application *grown = realloc(tree->items, (tree->count + 1) * sizeof(*grown));
+    if (grown == NULL)
+        return NULL;
+    tree->items = grown;
+    grown[tree->count] = (struct cfg_application){.place.file = ""};
+    return &grown[tree->count++];
+}
+
+static int tree_copy(struct cfg_applications *to, const struct cfg_applications *from)
+{
+    struct err ignored;
+    for (size_t i = 0; i < from->count; i++) {
+        struct cfg_application *copy = tree_grow(to);
+        if (copy == NULL || cfg_fields_copy(CFG_SCOPE_APPLICATION, copy, &from->items[i], &ignored) != 0)
+            return -1;
+        copy->place = (struct cfg_place){
+            .file = "", .line = from->items[i].place.line, .column = from->items[i].place.column};
+    }
+    return 0;
+}
+
+static bool trees_are_equal(const struct cfg_applications *a, const struct cfg_applications *b)
+{
+    for (size_t i = 0; i < a->count && i < b->count; i++) {
+        if (!cfg_fields_are_equal(CFG_SCOPE_APPLICATION, &a->items[i], &b->items[i]))
+            return false;
+    }
+    return a->count == b->count;
+}
+
 /* Setting ---------------------------------------------------------------------------------------------- */
 
 static int out_of_memory(struct err *e)
@@ -257,6 +302,8 @@ static void free_field(const struct cfg_directive *d, void *fields)
         cfg_list_free(field.list);
     } else if (d->type == CFG_TYPE_MAP) {
         map_free(field.map);
+    } else if (d->type == CFG_TYPE_TREE) {
+        cfg_applications_free(field.tree);
     }
 }
 
@@ -273,9 +320,10 @@ static int copy_field(const struct cfg_directive *d, void *to, const void *from)
     union cfg_field target = cfg_field_of(d, to), source = cfg_field_of(d, from);
     switch (d->type) {
     case CFG_TYPE_BOOL:
-    case CFG_TYPE_TREE:
         *target.flag = *source.flag;
         return 0;
+    case CFG_TYPE_TREE:
+        return tree_copy(target.tree, source.tree);
     case CFG_TYPE_NUMBER:
         *target.number = *source.number;
         return 0;
@@ -315,8 +363,9 @@ static bool field_is_equal(const struct cfg_directive *d, const void *a, const v
     union cfg_field left = cfg_field_of(d, a), right = cfg_field_of(d, b);
     switch (d->type) {
     case CFG_TYPE_BOOL:
-    case CFG_TYPE_TREE:
         return *left.flag == *right.flag;
+    case CFG_TYPE_TREE:
+        return trees_are_equal(left.tree, right.tree);
     case CFG_TYPE_NUMBER:
         return *left.number == *right.number;
     case CFG_TYPE_WORD:
@@ -343,6 +392,20 @@ bool cfg_fields_are_equal(enum cfg_scope scope, const void *a, const void *b)
     return true;
 }
 
+struct cfg_application *cfg_applications_add(struct cfg_applications *tree, struct err *e)
+{
+    if (tree->count >= CFG_APPLICATIONS_MAX) {
+        err_set(e, "there are more than %d applications", CFG_APPLICATIONS_MAX);
+        return NULL;
+    }
+    struct cfg_application *added = tree_grow(tree);
+    if (added == NULL)
+        out_of_memory(e);
+    else if (cfg_fields_init(CFG_SCOPE_APPLICATION, added, e) == 0)
+        return added;
+    return NULL;
+}
+
 /* Groups and whole configurations ---------------------------------------------------------------------- */
 
 void cfg_group_free(struct cfg_group *g)
@@ -366,6 +429,11 @@ struct cfg_group *cfg_group_copy(const struct cfg_group *g)
         return copy;
     cfg_group_free(copy);
     return NULL;
+}
+
+const char *cfg_callable_of(const struct cfg_group *g, const struct cfg_application *a)
+{
+    return a->callable != NULL ? a->callable : g->callable;
 }
 
 struct cfg_group *cfg_find_group(const struct cfg *c, const char *name)

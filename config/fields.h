@@ -1,7 +1,8 @@
 /* What every field can do, by the rows of the table: take a text, its default, be copied, compared, freed.
  * Private to config/.
  *
- * fields is the struct that the scope's offsets are for: struct cfg_global or struct cfg_group. */
+ * fields is the struct that the scope's offsets are for: struct cfg_global, struct cfg_group or struct
+ * cfg_application. */
 #ifndef CONFIG_FIELDS_H
 #define CONFIG_FIELDS_H
 
@@ -17,6 +18,7 @@ union cfg_field {
     char **string;
     struct cfg_list *list;
     struct cfg_map *map;
+    struct cfg_applications *tree;
 };
 union cfg_field cfg_field_of(const struct cfg_directive *d, const void *fields);
 
@@ -39,6 +41,12 @@ int cfg_field_set(const struct cfg_directive *d, void *fields, const char *text,
 /* Adds a variable to a map, or replaces its value. 0, or -1 with *e as above. */
 int cfg_field_set_variable(const struct cfg_directive *d, void *fields, const char *name, const char *value,
                            struct err *e);
+
+/* Adds an application with its defaults, to be filled. NULL with *e: there are too many, or no memory. */
+struct cfg_application *cfg_applications_add(struct cfg_applications *tree, struct err *e);
+
+/* Empties it, so that it can be filled anew. */
+void cfg_applications_free(struct cfg_applications *tree);
 
 /* Empties a list, so that its items can be set anew. */
 void cfg_list_free(struct cfg_list *list);

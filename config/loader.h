@@ -1,8 +1,8 @@
 /* The parts of a load and how they work together. Private to config/, its tests and its fuzz target.
  *
- * loader.c reads files into trees and walks their top; apply.c fills one group (or the global part) from a
- * mapping; check.c looks at what was filled as a whole. A group is a draft until then: its fields, and where
- * each of them was given. */
+ * loader.c reads files into trees and walks their top; apply.c fills one group (or the global part, or one of
+ * a group's applications) from a mapping; check.c looks at what was filled as a whole. A group is a draft
+ * until then: its fields, and where each of them was given. */
 #ifndef CONFIG_LOADER_H
 #define CONFIG_LOADER_H
 
@@ -23,8 +23,9 @@ struct cfg_given {
 
 struct cfg_draft {
     enum cfg_scope scope;
-    void *fields;            /* struct cfg_global or struct cfg_group */
-    struct cfg_group *group; /* the same, owned until the configuration takes it; NULL for global */
+    void *fields;            /* the struct of the scope */
+    struct cfg_group *group; /* the same, owned until the configuration takes it; of an application the group
+                                that it is in, which is not its own; NULL for global */
     struct cfg_given given[CFG_DIRECTIVES_MAX]; /* by the index of the row */
 };
 
@@ -48,6 +49,10 @@ void cfg_apply(struct cfg_loading *l, struct cfg_draft *draft, const struct cfg_
 
 /* Reports what is wrong between keys and between groups. */
 void cfg_check(struct cfg_loading *l);
+
+/* Reports what is wrong with one application by itself. place: of the entry. */
+void cfg_check_application(struct cfg_loading *l, const struct cfg_draft *draft,
+                           const struct cfg_place *place);
 
 /* Where the draft's key was given; line 0: nowhere. key must be in the table. */
 const struct cfg_given *cfg_draft_given(const struct cfg_draft *draft, const char *key);

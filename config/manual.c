@@ -231,6 +231,11 @@ void cfg_print_manual(FILE *out)
     print_manual_scope(out, CFG_SCOPE_GLOBAL);
     fputs(".SH GROUP KEYS\n", out);
     print_manual_scope(out, CFG_SCOPE_GROUP);
+    fputs(".SH APPLICATION KEYS\nEach entry of a group\\(aqs \\fBapplications\\fR is a mapping of these. Two "
+          "entries "
+          "cannot have the same mount.\n",
+          out);
+    print_manual_scope(out, CFG_SCOPE_APPLICATION);
     print_manual_example(out);
     fputs(manual_tail, out);
 }
@@ -258,6 +263,20 @@ static void print_comment(FILE *out, int indent, const char *text)
     }
 }
 
+/* The keys of the mappings in a list of them. */
+static void print_example_keys(FILE *out, int indent, enum cfg_scope scope)
+{
+    const struct cfg_directive *d = NULL;
+    fprintf(out, "%*s# Its keys:\n", indent, "");
+    while ((d = cfg_directive_next(scope, d)) != NULL) {
+        char comment[2048], type[256], preset[256];
+        describe_type(d, type, sizeof(type));
+        describe_default(d, preset, sizeof(preset));
+        snprintf(comment, sizeof(comment), "%s: %s (%s; %s)", d->key, d->sentence, type, preset);
+        print_comment(out, indent, comment);
+    }
+}
+
 static void print_example_row(FILE *out, int indent, const struct cfg_directive *d)
 {
     char comment[2048], type[256], gaps[256];
@@ -267,6 +286,8 @@ static void print_example_row(FILE *out, int indent, const struct cfg_directive 
              d->default_text == NULL && !(d->flags & CFG_REQUIRED) ? "; no default" : "",
              gaps[0] == '\0' ? "" : " ", gaps);
     print_comment(out, indent, comment);
+    if (d->type == CFG_TYPE_TREE)
+        print_example_keys(out, indent, CFG_SCOPE_APPLICATION);
     fprintf(out, "%*s%s%s: %s\n\n", indent, "", d->flags & CFG_IN_EXAMPLE ? "" : "# ", d->key, example_of(d));
 }
 

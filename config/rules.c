@@ -104,6 +104,57 @@ int cfg_rule_python_version(const char *text, struct err *e)
     return 0;
 }
 
+/* True when one of the path's components is empty, "." or "..". */
+static bool has_odd_component(const char *path)
+{
+    for (const char *c = path; *c != '\0';) {
+        size_t length = strcspn(++c, "/");
+        if (length == 0 || (length == 1 && c[0] == '.') || (length == 2 && c[0] == '.' && c[1] == '.'))
+            return true;
+        c += length;
+    }
+    return false;
+}
+
+int cfg_rule_mount(const char *text, struct err *e)
+{
+    size_t length = strlen(text);
+    if (strcmp(text, "/") == 0)
+        return 0;
+    if (text[0] != '/')
+        return err_set(e, "\"%.120s\" does not start with /; a mount is the start of a URL's path", text);
+    if (text[length - 1] == '/')
+        return err_set(e,
+                       "\"%.120s\" ends with /; write \"%.*s\", under which paths such as %.120s... come too",
+                       text, (int)(length - 1 < 120 ? length - 1 : 120), text, text);
+    if (has_odd_component(text))
+        return err_set(e, "\"%.120s\" cannot be a mount: no part of it may be empty, \".\" or \"..\"", text);
+    return 0;
+}
+
+/* Letters, digits, "_", "." and "-"; the first of them no "." or "-". */
+static bool is_simple_name(const char *text)
+{
+    for (const char *c = text; *c != '\0'; c++) {
+        if (!isascii((unsigned char)*c) || !(isalnum((unsigned char)*c) || strchr("_.-", *c) != NULL))
+            return false;
+    }
+    return text[0] != '\0' && text[0] != '.' && text[0] != '-';
+}
+
+int cfg_rule_interpreter(const char *text, struct err *e)
+{
+    if (!is_simple_name(text))
+        return err_set(
+            e,
+            "\"%.120s\" cannot name an interpreter: use letters, digits, \"_\", \".\" and \"-\", and "
+            "start with a letter, a digit or \"_\"",
+            text);
+    if (strlen(text) > CFG_NAME_MAX)
+        return err_set(e, "the interpreter's name \"%.120s\" is longer than %d bytes", text, CFG_NAME_MAX);
+    return 0;
+}
+
 int cfg_rule_variable_name(const char *text, struct err *e)
 {
     if (text[0] == '\0')
@@ -120,19 +171,13 @@ int cfg_rule_variable_name(const char *text, struct err *e)
 
 int cfg_rule_group_name(const char *text, struct err *e)
 {
-    size_t length = strlen(text);
-    bool is_name = length > 0 && text[0] != '.' && text[0] != '-';
-    for (const char *c = text; *c != '\0'; c++) {
-        if (!isascii((unsigned char)*c) || !(isalnum((unsigned char)*c) || strchr("_.-", *c) != NULL))
-            is_name = false;
-    }
-    if (!is_name)
+    if (!is_simple_name(text))
         return err_set(
             e,
             "\"%.120s\" cannot name a group: use letters, digits, \"_\", \".\" and \"-\", and start with "
             "a letter, a digit or \"_\"",
             text);
-    if (length > CFG_NAME_MAX)
+    if (strlen(text) > CFG_NAME_MAX)
         return err_set(e, "the group's name \"%.120s\" is longer than %d bytes", text, CFG_NAME_MAX);
     return 0;
 }

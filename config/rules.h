@@ -14,6 +14,8 @@ cfg_rule cfg_rule_log;            /* stderr, syslog or an absolute path */
 cfg_rule cfg_rule_application;    /* package.module:callable, package.module:factory() */
 cfg_rule cfg_rule_identifier;     /* a Python name */
 cfg_rule cfg_rule_python_version; /* auto, 3.12, 3.13t */
+cfg_rule cfg_rule_mount;          /* "/", or a path such as /shop */
+cfg_rule cfg_rule_interpreter;    /* the name of an interpreter */
 cfg_rule cfg_rule_client;         /* an address or a network (CIDR) */
 cfg_rule cfg_rule_variable_name;  /* of an environment variable */
 cfg_rule cfg_rule_group_name;     /* of a process group */

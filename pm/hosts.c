@@ -122,6 +122,19 @@ static void describe_hosts(char *text, size_t text_size)
     free(versions);
 }
 
+/* Fills *v from the first virtual environment in a python-path that says its version. */
+static bool find_venv(const struct cfg_list *entries, struct venv *v)
+{
+    for (size_t i = 0; i < entries->count; i++) {
+        char root[4096];
+        struct err ignored; /* the host looks at each entry again and says what is wrong with it */
+        const char *folder = venv_root_of(entries->items[i], root) ? root : entries->items[i];
+        if (venv_inspect(folder, v, &ignored) == 0 && v->is_venv && v->version[0] != '\0')
+            return true;
+    }
+    return false;
+}
+
 /* Fills version and where it comes from. An empty version: nothing says any. */
 static int wanted_version(const struct cfg_group *group, struct venv *v, struct err *e)
 {
@@ -137,14 +150,11 @@ static int wanted_version(const struct cfg_group *group, struct venv *v, struct 
         if (v->version[0] != '\0')
             return 0;
     }
-    for (size_t i = 0; i < group->python_path.count; i++) {
-        char root[4096];
-        struct err ignored; /* the host looks at each entry again and says what is wrong with it */
-        const char *entry = group->python_path.items[i];
-        const char *folder = venv_root_of(entry, root) ? root : entry;
-        if (venv_inspect(folder, v, &ignored) == 0 && v->is_venv && v->version[0] != '\0')
+    if (find_venv(&group->python_path, v))
+        return 0;
+    for (size_t i = 0; i < group->applications.count; i++)
+        if (find_venv(&group->applications.items[i].python_path, v))
             return 0;
-    }
     memset(v, 0, sizeof *v);
     return 0;
 }

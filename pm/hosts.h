@@ -22,8 +22,8 @@ bool pm_hosts_explain_end(int wait_status, struct err *e);
 int pm_hosts_list(char ***versions, size_t *count, struct err *e);
 
 /* The host for a group: by python-version, else by the version that python-home or the first virtual
- * environment in python-path says, else the default. 0, or -1 with *e, which lists the hosts that exist and
- * says how to add one. */
+ * environment in python-path says (the group's, then its applications'), else the default. 0, or -1 with *e,
+ * which lists the hosts that exist and says how to add one. */
 int pm_hosts_choose(const struct cfg_group *group, char *path, size_t path_size, struct err *e);
 
 #endif

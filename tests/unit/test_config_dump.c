@@ -135,9 +135,15 @@ static void random_string(const struct cfg_directive *d, char *text, size_t size
         snprintf(text, size, "3.%u%s", 8 + random_below(7), random_below(2) ? "t" : "");
     else if (d->rule == cfg_rule_client)
         snprintf(text, size, random_below(2) ? "10.%u.0.0/16" : "fe80::%x", random_below(256));
+    else if (d->rule == cfg_rule_mount)
+        snprintf(text, size, "/%u%s", random_below(1000000), odd_text());
+    else if (d->rule == cfg_rule_interpreter)
+        snprintf(text, size, "%u-n.a_me", random_below(100));
     else
         snprintf(text, size, "%s", odd_text());
 }
+
+static void randomize_application(struct cfg_applications *tree);
 
 static void randomize_field(const struct cfg_directive *d, void *fields)
 {
@@ -177,6 +183,9 @@ static void randomize_field(const struct cfg_directive *d, void *fields)
         }
         break;
     case CFG_TYPE_TREE:
+        for (uint32_t i = random_below(4); i > 0; i--)
+            randomize_application(field.tree);
+        break;
     case CFG_TYPE_HEADING:
         break;
     }
@@ -189,6 +198,41 @@ static void randomize(enum cfg_scope scope, void *fields)
         if (!(d->flags & (CFG_NOT_YET | CFG_USED_UP)) && ((d->flags & CFG_REQUIRED) || random_below(3) > 0))
             randomize_field(d, fields);
     }
+}
+
+/* One more, with one of script and application. */
+static void randomize_application(struct cfg_applications *tree)
+{
+    struct err e;
+    struct cfg_application *a = cfg_applications_add(tree, &e);
+    assert_non_null(a);
+    a->place.file = "";
+    randomize(CFG_SCOPE_APPLICATION, a);
+    while (cfg_rule_mount(a->mount, &e) != 0) { /* what ends in a slash, for instance */
+        free(a->mount);
+        a->mount = NULL;
+        randomize_field(cfg_directive_find(CFG_SCOPE_APPLICATION, "mount"), a);
+    }
+    if (a->application == NULL && a->script == NULL)
+        a->script = strdup("/app.wsgi");
+    if (a->application != NULL) {
+        free(a->script);
+        a->script = NULL;
+    }
+}
+
+static void keep_one_application(struct cfg_group *g)
+{
+    if (g->applications.count > 0 || g->application != NULL) {
+        free(g->script);
+        g->script = NULL;
+    }
+    if (g->applications.count > 0) {
+        free(g->application);
+        g->application = NULL;
+    }
+    if (g->applications.count == 0 && g->application == NULL && g->script == NULL)
+        g->script = strdup("/app.wsgi");
 }
 
 static struct cfg_group *random_group(unsigned number)
@@ -204,12 +248,7 @@ static struct cfg_group *random_group(unsigned number)
     randomize(CFG_SCOPE_GROUP, g);
     g->allow_root = true; /* what the rules between keys want */
     g->restart_delay_max_ms = 86400000;
-    if (g->application != NULL) {
-        free(g->script);
-        g->script = NULL;
-    } else if (g->script == NULL) {
-        g->script = strdup("/app.wsgi");
-    }
+    keep_one_application(g);
     return g;
 }
 
@@ -250,7 +289,7 @@ static void test_a_dump_fills_every_default_in(void **state)
     for (size_t i = 0; i < count; i++) {
         char key[64], comment[64];
         const char *indent = rows[i].scope == CFG_SCOPE_GLOBAL ? "  " : "    ";
-        if (rows[i].type == CFG_TYPE_HEADING)
+        if (rows[i].type == CFG_TYPE_HEADING || rows[i].scope == CFG_SCOPE_APPLICATION)
             continue;
         snprintf(key, sizeof(key), "\n%s%s:", indent, rows[i].key);
         snprintf(comment, sizeof(comment), "\n%s# %s:", indent, rows[i].key);
@@ -264,6 +303,35 @@ static void test_a_dump_fills_every_default_in(void **state)
     assert_non_null(strstr(text, "\n    listen-mode: 0660\n"));
     assert_non_null(strstr(text, "\n    io-timeout: 1m\n"));
     assert_non_null(strstr(text, "\n    # slowlog-timeout: (not available in this version of pyfpm)\n"));
+    free(text);
+    cfg_free(c);
+}
+
+static void test_a_dump_has_each_application_with_its_defaults(void **state)
+{
+    (void)state;
+    struct cfg *c = load_well(
+        "groups: {shop: {listen: /a, allow-root: true, applications: [{mount: /, application: 'a:b'}, "
+        "{mount: /x, script: /x.wsgi, interpreter: x, callable: app, python-path: /v}]}}",
+        &as_user);
+    char *text = dump_to_text(c);
+    const char *wanted = "\n    applications:\n"
+                         "      - mount: /\n"
+                         "        # script: (not given)\n"
+                         "        application: a:b\n"
+                         "        # callable: (not given)\n"
+                         "        interpreter: main\n"
+                         "        python-path: []\n"
+                         "      - mount: /x\n"
+                         "        script: /x.wsgi\n"
+                         "        # application: (not given)\n"
+                         "        callable: app\n"
+                         "        interpreter: x\n"
+                         "        python-path:\n"
+                         "          - /v\n";
+    if (strstr(text, wanted) == NULL)
+        fail_msg("%s", text);
+    assert_dump_reads_as_the_same(c);
     free(text);
     cfg_free(c);
 }
@@ -510,6 +578,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_dump_reads_as_the_same_configuration),
         cmocka_unit_test(test_a_dump_fills_every_default_in),
+        cmocka_unit_test(test_a_dump_has_each_application_with_its_defaults),
         cmocka_unit_test(test_a_dump_of_included_groups_does_not_include_again),
         cmocka_unit_test(test_a_host_reads_what_the_supervisor_wrote),
         cmocka_unit_test(test_each_odd_text_survives_the_way_to_the_host),

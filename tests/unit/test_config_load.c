@@ -226,7 +226,7 @@ static void test_every_key_that_is_not_there_yet_says_so(void **state)
         assert_only_error(text, &as_user, error);
         seen++;
     }
-    assert_int_equal(seen, 3 + 22);
+    assert_int_equal(seen, 3 + 21);
 }
 
 static void test_values_that_are_not_there_yet_say_so(void **state)
@@ -256,6 +256,11 @@ static void test_every_example_in_the_table_is_accepted(void **state)
             snprintf(text, sizeof(text),
                      "global:\n  %s: %s\ngroups: {a: {listen: /a, script: /b, allow-root: true}}", d->key,
                      value);
+        else if (d->scope == CFG_SCOPE_APPLICATION)
+            snprintf(text, sizeof(text),
+                     "groups: {a: {listen: /a, allow-root: true, applications: [{%s: %s%s%s}]}}", d->key,
+                     value, strcmp(d->key, "mount") == 0 ? "" : ", mount: /a",
+                     d->flags & CFG_APPLICATION ? "" : ", script: /b");
         else
             snprintf(text, sizeof(text), "groups:\n  a:\n    %s: %s\n%s%s%s", d->key, value,
                      strcmp(d->key, "listen") == 0 ? "" : "    listen: /a\n",
@@ -572,7 +577,8 @@ static void test_a_group_needs_a_socket_and_one_application(void **state)
     assert_only_error("groups:\n  a: {script: /b}", &as_user,
                       "pyfpm.yaml:2:3: group \"a\": listen is missing");
     assert_only_error("groups:\n  a: {listen: /b}", &as_user,
-                      "pyfpm.yaml:2:3: group \"a\": no application is named; give script or application");
+                      "pyfpm.yaml:2:3: group \"a\": no application is named; give script, "
+                      "application or applications");
     assert_only_error(in_group("    application: a:b"), &as_user,
                       "pyfpm.yaml:5:5: group \"shop\": script and application exclude each other");
     struct cfg_report report = {0};
