@@ -1,4 +1,4 @@
-/* Imports the application that a group names.
+/* Imports one application into the current interpreter.
  *
  * A script is run as a module of its own, from its source and without a byte-code file: app.wsgi and app.py
  * in one folder would share one. Whatever an import raises, SystemExit and KeyboardInterrupt included,
@@ -10,8 +10,10 @@
 #include "base/err.h"
 #include "config/config.h"
 #include "pyhost/host.h"
+#include "pyhost/refusal.h"
 
 #include <stdbool.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -21,12 +23,13 @@
 /* The sentence first, then the traceback; together they fit a message on the wire. Always NULL. */
 static PyObject *fail_with_traceback(struct err *e, const char *deed, const char *what, const char *hint)
 {
-    char summary[1024], traceback[12000];
+    char summary[1024], traceback[12000], refusal[HOST_REFUSAL_TEXT_MAX];
     bool is_exit = PyErr_ExceptionMatches(PyExc_SystemExit);
+    host_refusal_explain(refusal);
     host_pyerr_summarize(summary, sizeof summary);
     host_pyerr_format(traceback, sizeof traceback);
-    err_set(e, "cannot %s %.1024s: %s%s%s\n%s", deed, what, is_exit ? "it tried to end the process, " : "",
-            summary, hint, traceback);
+    err_set(e, "cannot %s %.1024s: %s%s%s%s\n%s", deed, what, is_exit ? "it tried to end the process, " : "",
+            summary, hint, refusal, traceback);
     return NULL;
 }
 
@@ -94,15 +97,27 @@ static PyObject *find_callable(PyObject *module, const char *name, const char *w
     return NULL;
 }
 
-/* The name of a script's module: the file's name without its ending, anything unfit for a name replaced.
- * Always the same for one script, so that what an application pickles can be loaded by its siblings. */
+/* FNV-1a. */
+static uint64_t hash_of(const char *text)
+{
+    uint64_t h = UINT64_C(14695981039346656037);
+    for (; *text; text++)
+        h = (h ^ (unsigned char)*text) * UINT64_C(1099511628211);
+    return h;
+}
+
+/* The name of a script's module: the file's name without its ending, anything unfit for a name replaced, and
+ * what tells apart scripts of one name in several folders. Always the same for one script, so that what an
+ * application pickles can be loaded by its siblings. */
 static void script_module_name(const char *script, char name[APP_NAME_MAX])
 {
     const char *slash = strrchr(script, '/');
     const char *base = slash ? slash + 1 : script;
     const char *dot = strrchr(base, '.');
-    int size = dot && dot > base ? (int)(dot - base) : (int)strlen(base);
-    snprintf(name, APP_NAME_MAX, "_pyfpm_script_%.*s", size, base);
+    size_t size = dot && dot > base ? (size_t)(dot - base) : strlen(base);
+    int shown = size < APP_NAME_MAX / 2 ? (int)size : APP_NAME_MAX / 2;
+    snprintf(name, APP_NAME_MAX, "_pyfpm_script_%.*s_%016llx", shown, base,
+             (unsigned long long)hash_of(script));
     for (char *c = name; *c; c++)
         if (!((*c >= 'a' && *c <= 'z') || (*c >= 'A' && *c <= 'Z') || (*c >= '0' && *c <= '9')))
             *c = '_';
@@ -151,13 +166,19 @@ static void forget_module(const char *name)
     PyErr_Restore(type, value, trace);
 }
 
-/* New reference to the script's module, or NULL with an exception. */
-static PyObject *run_script(const char *script)
+/* The script's module when it was run already (new reference), else NULL. */
+static PyObject *find_module(const char *name)
 {
-    char name[APP_NAME_MAX];
+    PyObject *module = PyDict_GetItemString(PyImport_GetModuleDict(), name); /* borrowed */
+    Py_XINCREF(module);
+    return module;
+}
+
+/* New reference to the script's module, or NULL with an exception. */
+static PyObject *run_script(const char *script, const char *name)
+{
     PyObject *loader = NULL, *code = NULL, *module = NULL, *result = NULL;
     PyObject *path = PyUnicode_DecodeFSDefault(script);
-    script_module_name(script, name);
     if (!path || compile_script(path, name, &loader, &code) < 0)
         goto out;
     module = create_module(name, path, loader);
@@ -182,19 +203,21 @@ static bool is_special_file(const char *path)
     return stat(path, &about) == 0 && !S_ISREG(about.st_mode);
 }
 
-static PyObject *load_script(const struct cfg_group *group, struct err *e)
+static PyObject *load_script(const struct host_app_source *source, struct err *e)
 {
-    const char *callable = group->callable ? group->callable : "application";
-    char where[APP_NAME_MAX + 16];
-    snprintf(where, sizeof where, "script %s", group->script);
-    if (is_special_file(group->script)) {
+    char where[APP_NAME_MAX + 16], name[APP_NAME_MAX];
+    snprintf(where, sizeof where, "script %s", source->script);
+    if (is_special_file(source->script)) {
         err_set(e, "cannot run %s: it is not a regular file", where);
         return NULL;
     }
-    PyObject *module = run_script(group->script);
+    script_module_name(source->script, name);
+    PyObject *module = find_module(name);
+    if (!module)
+        module = run_script(source->script, name);
     if (!module)
         return fail_with_traceback(e, "run", where, "");
-    PyObject *application = find_callable(module, callable, where, e);
+    PyObject *application = find_callable(module, source->callable, where, e);
     Py_DECREF(module);
     return application;
 }
@@ -247,30 +270,30 @@ static PyObject *call_factory(PyObject *factory, const char *text, struct err *e
     return require_callable(application, "the result", text, e);
 }
 
-static PyObject *load_from_module(const struct cfg_group *group, struct err *e)
+static PyObject *load_from_module(const char *application, struct err *e)
 {
     struct app_name name;
     char where[APP_NAME_MAX + 16];
-    if (parse_app_name(group->application, &name, e) < 0)
+    if (parse_app_name(application, &name, e) < 0)
         return NULL;
     PyObject *module = PyImport_ImportModule(name.module);
     if (!module)
-        return fail_with_traceback(e, "import", group->application,
+        return fail_with_traceback(e, "import", application,
                                    is_module_itself_missing(name.module)
                                        ? " (the folder that holds it is neither in python-path nor chdir)"
                                        : "");
     snprintf(where, sizeof where, "module %s", name.module);
     PyObject *found = find_callable(module, name.attribute, where, e);
     Py_DECREF(module);
-    return found && name.is_factory ? call_factory(found, group->application, e) : found;
+    return found && name.is_factory ? call_factory(found, application, e) : found;
 }
 
-PyObject *host_app_load(const struct cfg_group *group, struct err *e)
+PyObject *host_app_load(const struct host_app_source *source, struct err *e)
 {
-    if (group->script)
-        return load_script(group, e);
-    if (group->application)
-        return load_from_module(group, e);
+    if (source->script)
+        return load_script(source, e);
+    if (source->application)
+        return load_from_module(source->application, e);
     err_set(e, "the group names no script and no application");
     return NULL;
 }

@@ -1,10 +1,10 @@
 /* What the parts of a host share: the process it is, and the two halves' contract.
  *
  * A host starts as a template: identity.c makes it the group's user, python.c starts the interpreter,
- * overlay.c lays the environment over it, app.c imports the application (with preload), template.c forks
- * workers on request. A worker then runs serve.c: threads that accept, take requests and run wsgi_*.c,
- * and one thread without Python (watch.c) that listens to the supervisor and to connections that are not
- * ready. */
+ * overlay.c lays the environment over it, apps.c has app.c import the applications (with preload), template.c
+ * forks workers on request. A worker makes further interpreters if applications name some (interp.c), then
+ * runs serve.c: threads that accept, take requests and run wsgi_*.c, and one thread without Python (watch.c)
+ * that listens to the supervisor and to connections that are not ready. */
 #ifndef PYHOST_HOST_H
 #define PYHOST_HOST_H
 
@@ -12,6 +12,7 @@
 #include <stdint.h>
 
 struct cfg_group;
+struct host_apps;
 struct score;
 struct err;
 
@@ -20,10 +21,11 @@ typedef struct _object PyObject; /* as Python.h has it; parts without Python inc
 /* One process. Filled by main.c, completed in the worker by template.c; read-only once threads run. */
 struct host {
     const struct cfg_group *group;
-    int channel;     /* to the supervisor; a worker's is its own, not the template's */
-    int listen_fd;   /* non-blocking */
-    int handover_rx; /* kept connections from siblings */
-    int handover_tx; /* kept connections to siblings */
+    struct host_apps *apps; /* what it serves */
+    int channel;            /* to the supervisor; a worker's is its own, not the template's */
+    int listen_fd;          /* non-blocking */
+    int handover_rx;        /* kept connections from siblings */
+    int handover_tx;        /* kept connections to siblings */
     struct score *score;
     uint32_t slot;   /* a worker's index in the scoreboard */
     uint64_t serial; /* a worker's, unique in the supervisor's life */
@@ -37,11 +39,18 @@ void host_link_start(struct host *h); /* routes base/log.h into WIRE_LOG message
 int host_link_send(struct host *h, int wire_type, uint32_t flags,
                    const char *text); /* 0, or -1: supervisor gone */
 
-/* app.c: the application ---------------------------------------------------------------------------- */
+/* app.c: one application ---------------------------------------------------------------------------- */
 
-/* Imports what the group names and returns the callable (new reference); NULL with *e: one sentence, then
- * the traceback. With the GIL. */
-PyObject *host_app_load(const struct cfg_group *group, struct err *e);
+/* What is to be imported: script, which is looked up for callable, or application. Borrowed. */
+struct host_app_source {
+    const char *script;      /* a file */
+    const char *callable;    /* a name in it */
+    const char *application; /* "package.module:callable", or ":factory()" */
+};
+
+/* Imports it into the current interpreter and returns the callable (new reference); NULL with *e: one
+ * sentence, then the traceback. A script that was run there before is not run again. With the GIL. */
+PyObject *host_app_load(const struct host_app_source *source, struct err *e);
 
 /* pyerr.c: Python errors as text -------------------------------------------------------------------- */
 
@@ -54,10 +63,10 @@ void host_pyerr_summarize(char *text, unsigned long text_size);
 
 /* serve.c: the worker's life -------------------------------------------------------------------------- */
 
-/* Serves the application until the supervisor drains this worker, goes away, or SIGTERM comes; sends
- * WIRE_WORKER_READY once it accepts. Runs threads-1 further Python threads beside the calling (main) one
- * and the watch thread. Called with the GIL in the main thread, returns with it; the return value is the exit
- * status. */
-int host_serve(struct host *h, PyObject *application);
+/* Serves h->apps, which are imported, until the supervisor drains this worker, goes away, or SIGTERM comes;
+ * sends WIRE_WORKER_READY once it accepts. Runs threads-1 further Python threads beside the calling (main)
+ * one and the watch thread. Called with the GIL in the main thread, returns with it; the return value is the
+ * exit status. */
+int host_serve(struct host *h);
 
 #endif

@@ -9,6 +9,7 @@
 #include "base/score.h"
 #include "base/wire.h"
 #include "config/config.h"
+#include "pyhost/apps.h"
 #include "pyhost/host.h"
 #include "pyhost/identity.h"
 #include "pyhost/overlay.h"
@@ -128,7 +129,7 @@ static int attach_group(struct host *h, struct err *e)
     return h->score ? 0 : -1;
 }
 
-/* Everything before the application: who we are, and which Python. */
+/* Everything before the applications: who we are, and which Python. */
 static int prepare(struct host *h, struct cfg_group **group, struct err *e)
 {
     if (read_group(group, e) < 0)
@@ -137,7 +138,10 @@ static int prepare(struct host *h, struct cfg_group **group, struct err *e)
     name_process(h->group);
     if (attach_group(h, e) < 0 || host_identity_assume(h->group, e) < 0)
         return -1;
-    return host_python_start(h->group, e) < 0 ? -1 : host_overlay_apply(h->group, e);
+    if (host_python_start(h->group, e) < 0 || host_overlay_apply(h->group, CFG_INTERPRETER_MAIN, e) < 0)
+        return -1;
+    h->apps = host_apps_new(h->group, e);
+    return h->apps ? 0 : -1;
 }
 
 static int run(struct host *h, const struct options *options)

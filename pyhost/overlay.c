@@ -1,10 +1,10 @@
-/* Lays the group's python-path over the baseline environment.
+/* Lays python-path over the baseline environment of one interpreter.
  *
  * The interpreter's own site module reads the .pth files; here is only decided what comes first. An entry
  * that cannot be used fails the whole start, and all of them are named: an application that starts without
  * a part of its environment fails later and somewhere else. mod_wsgi leaves an entry where it is when the
- * baseline has it already; listed here means in front, always. Runs once, on the main thread, with the GIL.
- */
+ * baseline has it already; listed here means in front, always. Runs once per interpreter, on the main thread,
+ * with the GIL. */
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 
@@ -91,22 +91,53 @@ static void append_sentence(struct err *all, const struct err *one)
     snprintf(all->text + used, sizeof all->text - used, "%s%s", used > 0 ? "\n" : "", one->text);
 }
 
-/* Resolves every entry into folders. 0, or -1 with all the reasons in *e (or an exception and empty *e). */
-static int resolve_entries(const struct cfg_list *entries, PyObject *folders, struct err *e)
+/* Resolves every entry into folders. 0, or -1 with the reasons added to *e (or an exception). mount: of the
+ * application that has the entries, or NULL. */
+static int resolve_entries(const struct cfg_list *entries, const char *mount, PyObject *folders,
+                           struct err *e)
 {
     int result = 0;
-    e->text[0] = '\0';
     for (size_t i = 0; i < entries->count; i++) {
         char folder[4096];
         struct err one;
         if (venv_overlay_folder(entries->items[i], HOST_PYTHON_VERSION, folder, &one) < 0) {
             err_prefix(&one, "python-path");
+            if (mount)
+                err_prefix(&one, "application at %.200s", mount);
             append_sentence(e, &one);
             result = -1;
         } else if (append_path(folders, folder) < 0) {
             return -1;
         }
     }
+    return result;
+}
+
+/* The entries of every application in the interpreter, then the group's. 0 or -1, as resolve_entries(). */
+static int resolve_all(const struct cfg_group *group, const char *interpreter, PyObject *folders,
+                       struct err *e)
+{
+    int result = 0;
+    for (size_t i = 0; i < group->applications.count; i++) {
+        const struct cfg_application *a = &group->applications.items[i];
+        if (strcmp(a->interpreter, interpreter) == 0 &&
+            resolve_entries(&a->python_path, a->mount, folders, e) < 0)
+            result = -1;
+        if (PyErr_Occurred())
+            return -1;
+    }
+    return resolve_entries(&group->python_path, NULL, folders, e) < 0 ? -1 : result;
+}
+
+/* Of a folder that is listed twice only the first stays: its .pth files are obeyed once. 0, or -1 with an
+ * exception. */
+static int drop_repeated(PyObject *folders)
+{
+    PyObject *once = PyList_New(0);
+    int result = once ? append_missing(once, folders, NULL) : -1;
+    if (result == 0)
+        result = PyList_SetSlice(folders, 0, PyList_GET_SIZE(folders), once);
+    Py_XDECREF(once);
     return result;
 }
 
@@ -160,13 +191,14 @@ static int list_working_folder(PyObject *folders, const struct cfg_group *group)
     return group->chdir ? append_path(folders, group->chdir) : 0;
 }
 
-int host_overlay_apply(const struct cfg_group *group, struct err *e)
+int host_overlay_apply(const struct cfg_group *group, const char *interpreter, struct err *e)
 {
     int result = -1;
     PyObject *before = NULL, *after = NULL, *ordered = NULL;
     PyObject *folders = PyList_New(0);
     e->text[0] = '\0';
-    if (!folders || resolve_entries(&group->python_path, folders, e) < 0 || make_absolute(folders) < 0)
+    if (!folders || resolve_all(group, interpreter, folders, e) < 0 || make_absolute(folders) < 0 ||
+        drop_repeated(folders) < 0)
         goto out;
     before = copy_of_sys_path();
     if (!before || add_site_folders(folders) < 0 || list_working_folder(folders, group) < 0 ||

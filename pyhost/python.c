@@ -16,6 +16,7 @@
 #include "config/config.h"
 #include "config/venv.h"
 #include "pyhost/host.h"
+#include "pyhost/streams.h"
 
 #include <dlfcn.h>
 #include <errno.h>
@@ -130,8 +131,9 @@ static int check_home(const char *home, struct venv *v, struct err *e)
 }
 
 /* Entries that are bad in other ways are the overlay's to report, all at once. */
-static int check_path_entry(const char *entry, struct err *e)
+static int check_path_entry(const char *entry, const char *mount, struct err *e)
 {
+    char key[512] = "python-path";
     struct venv v;
     struct err ignored;
     char root[4096];
@@ -139,7 +141,24 @@ static int check_path_entry(const char *entry, struct err *e)
         snprintf(root, sizeof root, "%s", entry);
     if (venv_inspect(root, &v, &ignored) < 0 || !v.is_venv)
         return 0;
-    return compare_version("python-path", entry, &v, e);
+    if (mount)
+        snprintf(key, sizeof key, "application at %.400s: python-path", mount);
+    return compare_version(key, entry, &v, e);
+}
+
+/* The group's entries, and those of its applications. */
+static int check_path_entries(const struct cfg_group *group, struct err *e)
+{
+    for (size_t i = 0; i < group->python_path.count; i++)
+        if (check_path_entry(group->python_path.items[i], NULL, e) < 0)
+            return -1;
+    for (size_t i = 0; i < group->applications.count; i++) {
+        const struct cfg_application *a = &group->applications.items[i];
+        for (size_t j = 0; j < a->python_path.count; j++)
+            if (check_path_entry(a->python_path.items[j], a->mount, e) < 0)
+                return -1;
+    }
+    return 0;
 }
 
 /* The reason that CPython gives, followed by what the file system shows. Always -1. */
@@ -231,36 +250,14 @@ static PyStatus initialize(const struct cfg_group *group, const struct venv *v)
     return status;
 }
 
-/* Output goes to pipes; without this a print() would wait for 8 KiB more of it. A line at a time costs what
- * a terminal costs, and only those who print. */
-static int make_line_buffered(const char *name, struct err *e)
-{
-    PyObject *stream = PySys_GetObject(name); /* borrowed */
-    PyObject *reconfigure = stream ? PyObject_GetAttrString(stream, "reconfigure") : NULL;
-    PyObject *none = PyTuple_New(0);
-    PyObject *options = Py_BuildValue("{s:O}", "line_buffering", Py_True);
-    PyObject *done = reconfigure && none && options ? PyObject_Call(reconfigure, none, options) : NULL;
-    Py_XDECREF(options);
-    Py_XDECREF(none);
-    Py_XDECREF(reconfigure);
-    if (done) {
-        Py_DECREF(done);
-        return 0;
-    }
-    char text[1024];
-    host_pyerr_format(text, sizeof text);
-    return err_set(e, "sys.%s cannot be made line-buffered: %s", name, text);
-}
-
 int host_python_start(const struct cfg_group *group, struct err *e)
 {
     struct venv v = {.is_venv = false};
     struct err diagnosis = {.text = ""};
     if (group->python_home && check_home(group->python_home, &v, e) < 0)
         return -1;
-    for (size_t i = 0; i < group->python_path.count; i++)
-        if (check_path_entry(group->python_path.items[i], e) < 0)
-            return -1;
+    if (check_path_entries(group, e) < 0)
+        return -1;
     diagnose_base(group->python_home, &v, &diagnosis);
 
     PyStatus status = preinitialize(group);
@@ -270,7 +267,7 @@ int host_python_start(const struct cfg_group *group, struct err *e)
         return explain_status(status, &diagnosis, e);
     if (group->python_home && diagnosis.text[0])
         log_write(LOG_LEVEL_WARNING, NULL, "%s", diagnosis.text);
-    return make_line_buffered("stdout", e) < 0 ? -1 : make_line_buffered("stderr", e);
+    return host_streams_buffer_lines(e);
 }
 
 int host_python_describe(void)

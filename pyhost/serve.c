@@ -2,8 +2,8 @@
  *
  * Each thread waits in epoll_wait(2) on the one ready set, without the GIL, and takes one connection at a
  * time. It gets one only when a whole request header waits there, so neither a silent nor a slow client
- * ever holds a thread. The main thread is one of them; the others have Python thread states of their own.
- * Everything that needs no Python is in intake.c and watch.c. */
+ * ever holds a thread. The main thread is one of them; each has a Python thread state in every interpreter
+ * that applications run in. Everything that needs no Python is in intake.c and watch.c. */
 #include "pyhost/serve.h"
 
 #define PY_SSIZE_T_CLEAN
@@ -17,12 +17,15 @@
 #include "base/wire.h"
 #include "config/config.h"
 #include "fcgi/fcgi.h"
+#include "pyhost/apps.h"
 #include "pyhost/clients.h"
 #include "pyhost/conns.h"
 #include "pyhost/host.h"
 #include "pyhost/intake.h"
+#include "pyhost/interp.h"
 #include "pyhost/watch.h"
 #include "pyhost/wsgi.h"
+#include "pyhost/wsgi_path.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -31,14 +34,19 @@
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 
+/* A serving thread's part in one interpreter. */
+struct serve_lane {
+    struct host_wsgi_thread *wsgi;
+    PyThreadState *state; /* the main thread's is the interpreter's own, else made by the thread */
+};
+
 /* One serving thread. */
 struct serve_thread {
     struct host_worker *worker;
-    const struct host_route *route;
-    struct host_wsgi_thread *wsgi;
+    const struct host_apps *apps;
+    const struct host_route *only; /* NULL: the path decides */
+    struct serve_lane *lanes;      /* by the index of the interpreter */
     struct fcgi_request *request;
-    PyThreadState *state; /* the main thread's own, else made by the thread */
-    PyInterpreterState *interpreter;
     pthread_t id; /* not the main thread's */
 };
 
@@ -65,6 +73,37 @@ static void leave_busy(struct host_worker *w)
     atomic_fetch_sub(&w->slot->busy, 1);
 }
 
+/* Finds the application by the request's path, and with it the interpreter. */
+static int serve_by_path(struct serve_thread *t, bool *lingers)
+{
+    struct host_path path;
+    struct host_route route;
+    size_t interp = 0;
+    int fd = -1;
+    switch (host_apps_find(t->apps, t->request, &path, &route, &interp)) {
+    case HOST_APP_FOUND:
+        fd = host_wsgi_serve(t->lanes[interp].wsgi, t->lanes[interp].state, t->request, &route, lingers);
+        break;
+    case HOST_APP_NONE:
+        fd = host_wsgi_refuse(t->lanes[0].wsgi, t->request, "404 Not Found",
+                              "no application is mounted there", lingers);
+        break;
+    case HOST_APP_NO_MEMORY:
+        fd = host_wsgi_refuse(t->lanes[0].wsgi, t->request, "500 Internal Server Error",
+                              "no memory for the path", lingers);
+        break;
+    }
+    free(path.memory);
+    return fd;
+}
+
+static int serve_request(struct serve_thread *t, bool *lingers)
+{
+    if (!t->only)
+        return serve_by_path(t, lingers);
+    return host_wsgi_serve(t->lanes[0].wsgi, t->lanes[0].state, t->request, t->only, lingers);
+}
+
 /* Serves one request; the connection if it is kept and has to be served again at once, else NULL. */
 static struct host_conn *serve_one(struct serve_thread *t, struct host_conn *c)
 {
@@ -72,7 +111,7 @@ static struct host_conn *serve_one(struct serve_thread *t, struct host_conn *c)
     bool lingers = false;
     enter_busy(w);
     if (fcgi_request_begin(t->request, &c->fd))
-        c->fd = host_wsgi_serve(t->wsgi, t->state, t->request, t->route, &lingers);
+        c->fd = serve_request(t, &lingers);
     leave_busy(w);
     if (lingers) {
         host_intake_linger(w, c);
@@ -101,18 +140,37 @@ static void serve_until_end(struct serve_thread *t)
 
 /* ---- threads ---- */
 
+/* Ends what the thread has in its interpreters, from the last to the main one. */
+static void delete_states(struct serve_thread *t)
+{
+    for (size_t i = host_apps_interp_count(t->apps); i > 0; i--) {
+        if (!t->lanes[i - 1].state)
+            continue;
+        PyEval_RestoreThread(t->lanes[i - 1].state);
+        PyThreadState_Clear(t->lanes[i - 1].state);
+        PyThreadState_DeleteCurrent();
+    }
+}
+
+/* The main interpreter's first: up to 3.11, PyGILState_Ensure() means the first that a thread ever had. */
+static bool make_states(struct serve_thread *t)
+{
+    for (size_t i = 0; i < host_apps_interp_count(t->apps); i++) {
+        t->lanes[i].state = PyThreadState_New(host_apps_interp(t->apps, i)->interpreter);
+        if (!t->lanes[i].state)
+            return false;
+    }
+    return true;
+}
+
 static void *thread_main(void *argument)
 {
     struct serve_thread *t = argument;
-    t->state = PyThreadState_New(t->interpreter);
-    if (!t->state) {
+    if (make_states(t))
+        serve_until_end(t);
+    else
         log_write(LOG_LEVEL_ALERT, NULL, "no memory for the Python state of a serving thread");
-        return NULL;
-    }
-    serve_until_end(t);
-    PyEval_RestoreThread(t->state);
-    PyThreadState_Clear(t->state);
-    PyThreadState_DeleteCurrent();
+    delete_states(t);
     return NULL;
 }
 
@@ -127,34 +185,67 @@ static int start_threads(struct serve_thread *threads, uint32_t count, struct er
     return 0;
 }
 
-/* With the GIL. */
-static struct serve_thread *make_threads(struct host_worker *w, struct host_wsgi *wsgi,
-                                         const struct host_route *route, struct err *e)
+static struct serve_thread *make_threads(struct host_worker *w, struct host *h, struct err *e)
 {
+    size_t interp_count = host_apps_interp_count(h->apps);
     struct serve_thread *threads = calloc(w->threads, sizeof *threads);
-    if (!threads) {
-        err_errno(e, "threads");
+    for (uint32_t i = 0; threads && i < w->threads; i++) {
+        threads[i].worker = w;
+        threads[i].apps = h->apps;
+        threads[i].only = host_apps_only(h->apps);
+        threads[i].lanes = calloc(interp_count, sizeof *threads[i].lanes);
+        threads[i].request = fcgi_request_new();
+        if (threads[i].lanes && threads[i].request)
+            continue;
+        err_set(e, "no memory for thread %u", i + 1);
         return NULL;
     }
-    for (uint32_t i = 0; i < w->threads; i++) {
-        threads[i].worker = w;
-        threads[i].route = route;
-        threads[i].interpreter = PyThreadState_Get()->interp;
-        threads[i].request = fcgi_request_new();
-        threads[i].wsgi = host_wsgi_thread_new(wsgi, e);
-        if (!threads[i].request)
-            err_set(e, "no memory for thread %u", i + 1);
-        if (!threads[i].request || !threads[i].wsgi)
-            return NULL;
-    }
+    if (!threads)
+        err_errno(e, "threads");
     return threads;
 }
 
-static void end_threads(struct serve_thread *threads, uint32_t count)
+/* Gives every thread its part in one interpreter, which is current. */
+static int make_lanes(struct serve_thread *threads, size_t interp, const struct cfg_group *group,
+                      struct err *e)
 {
-    for (uint32_t i = 0; i < count; i++) {
-        host_wsgi_thread_end(threads[i].wsgi);
-        fcgi_request_free(threads[i].request);
+    struct host_wsgi *wsgi = host_wsgi_new(group->threads > 1, group->processes > 1, e);
+    if (!wsgi)
+        return -1;
+    for (int64_t i = 0; i < group->threads; i++) {
+        threads[i].lanes[interp].wsgi = host_wsgi_thread_new(wsgi, e);
+        if (!threads[i].lanes[interp].wsgi)
+            return -1;
+    }
+    threads[0].lanes[interp].state = PyThreadState_Get();
+    return 0;
+}
+
+/* With the GIL, on the main thread. */
+static int make_all_lanes(struct serve_thread *threads, const struct host *h, struct err *e)
+{
+    for (size_t i = 0; i < host_apps_interp_count(h->apps); i++) {
+        PyThreadState *former = host_interp_enter(host_apps_interp(h->apps, i));
+        int failed = make_lanes(threads, i, h->group, e);
+        host_interp_leave(former);
+        if (failed)
+            return -1;
+    }
+    return 0;
+}
+
+/* With the GIL, on the main thread. */
+static void end_threads(struct serve_thread *threads, uint32_t count, const struct host_apps *apps)
+{
+    for (size_t i = 0; i < host_apps_interp_count(apps); i++) {
+        PyThreadState *former = host_interp_enter(host_apps_interp(apps, i));
+        for (uint32_t j = 0; j < count; j++)
+            host_wsgi_thread_end(threads[j].lanes[i].wsgi);
+        host_interp_leave(former);
+    }
+    for (uint32_t j = 0; j < count; j++) {
+        fcgi_request_free(threads[j].request);
+        free(threads[j].lanes);
     }
     free(threads);
 }
@@ -217,36 +308,33 @@ static int serve(struct host_worker *w, struct serve_thread *threads, struct err
     return 0;
 }
 
-static struct serve_thread *prepare(struct host_worker *w, struct host *h, const struct host_route *route,
-                                    struct err *e)
+static struct serve_thread *prepare(struct host_worker *w, struct host *h, struct err *e)
 {
     if (fcgi_init(e) < 0 || open_worker(w, h, e) < 0)
         return NULL;
     host_watch_catch_signals(w);
-    struct host_wsgi *wsgi = host_wsgi_new(h->group->threads > 1, h->group->processes > 1, e);
-    return wsgi ? make_threads(w, wsgi, route, e) : NULL;
+    struct serve_thread *threads = make_threads(w, h, e);
+    return threads && make_all_lanes(threads, h, e) == 0 ? threads : NULL;
 }
 
 /* After a failure threads may be running, which the exit of the process ends: nothing is taken apart. */
-int host_serve(struct host *h, PyObject *application)
+int host_serve(struct host *h)
 {
     static struct host_worker worker;
-    const struct host_route route = {.application = application};
     struct err e;
     struct host_worker *w = &worker;
-    struct serve_thread *threads = prepare(w, h, &route, &e);
+    struct serve_thread *threads = prepare(w, h, &e);
     int failed = threads ? 0 : -1;
     if (!failed) {
-        threads[0].state = PyThreadState_Get();
-        PyEval_SaveThread();
+        PyThreadState *state = PyEval_SaveThread();
         failed = serve(w, threads, &e);
-        PyEval_RestoreThread(threads[0].state);
+        PyEval_RestoreThread(state);
     }
     if (failed) {
         log_write(LOG_LEVEL_ERROR, NULL, "%s", e.text);
         return 1;
     }
-    end_threads(threads, w->threads);
+    end_threads(threads, w->threads, h->apps);
     close_worker(w);
     return 0;
 }

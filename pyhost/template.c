@@ -15,8 +15,10 @@
 #include "base/log.h"
 #include "base/wire.h"
 #include "config/config.h"
+#include "pyhost/apps.h"
 #include "pyhost/host.h"
 #include "pyhost/leftover.h"
+#include "pyhost/streams.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -29,22 +31,6 @@
 #include <unistd.h>
 
 /* ---- leaving ------------------------------------------------------------------------------------- */
-
-static void flush_stream(const char *name)
-{
-    PyObject *stream = PySys_GetObject(name); /* borrowed */
-    PyObject *done = stream && stream != Py_None ? PyObject_CallMethod(stream, "flush", NULL) : NULL;
-    Py_XDECREF(done);
-    PyErr_Clear();
-}
-
-/* Before a fork as well: what is buffered would be written by both. */
-static void flush_output(void)
-{
-    flush_stream("stdout");
-    flush_stream("stderr");
-    fflush(NULL);
-}
 
 /* The status that a worker exits with when its exit functions take too long; set before the timer starts. */
 static volatile sig_atomic_t overdue_status;
@@ -78,13 +64,18 @@ static void start_exit_timer(int64_t timeout_ms, int status)
 void host_template_finalize(const struct host *h, int status)
 {
     start_exit_timer(h->group->shutdown_timeout_ms, status);
-    flush_output();
-    Py_FinalizeEx();
+    host_streams_flush();
+    if (!host_apps_have_named(h->apps)) {
+        Py_FinalizeEx();
+        return;
+    }
+    host_apps_run_exits(h->apps);
+    _exit(status);
 }
 
 static _Noreturn void leave_template(int status)
 {
-    flush_output();
+    host_streams_flush();
     _exit(status);
 }
 
@@ -110,29 +101,27 @@ static void warn_of_leftovers(const char *leftovers)
               "importing the application left behind: %s; forked workers do not get on with that", leftovers);
 }
 
-/* New reference, or NULL when this process must exit with *status: the supervisor has been told why. */
-static PyObject *preload(struct host *h, int *status)
+/* False when this process must exit with *status: the supervisor has been told why. */
+static bool preload(struct host *h, int *status)
 {
     static struct leftover_before before; /* 8 KiB, main thread only */
     char leftovers[LEFTOVER_TEXT_MAX];
     struct err e;
     host_leftover_note(&before);
-    PyObject *application = host_app_load(h->group, &e);
-    if (!application) {
+    if (host_apps_load_main(h->apps, &e) < 0) {
         host_link_send(h, WIRE_TEMPLATE_FAILED, 0, e.text);
         *status = 1;
-        return NULL;
+        return false;
     }
     if (!host_leftover_find(&before, leftovers))
-        return application;
+        return true;
     if (h->group->preload == CFG_PRELOAD_AUTO) {
         host_link_send(h, WIRE_TEMPLATE_UNSAFE, 0, leftovers);
         *status = 0;
-        Py_CLEAR(application);
-        return NULL;
+        return false;
     }
     warn_of_leftovers(leftovers);
-    return application;
+    return true;
 }
 
 /* ---- forking ------------------------------------------------------------------------------------- */
@@ -186,7 +175,7 @@ static enum fork_outcome fork_twice(struct err *e)
         err_errno(e, "pipe");
         return FORK_FAILED;
     }
-    flush_output();
+    host_streams_flush();
     PyOS_BeforeFork();
     pid_t between = fork();
     if (between == 0) {
@@ -230,7 +219,7 @@ static void unblock_signals(void)
     pthread_sigmask(SIG_SETMASK, &none, NULL);
 }
 
-static int run_worker(struct host *h, struct wire_msg *m, PyObject *application)
+static int run_worker(struct host *h, struct wire_msg *m)
 {
     struct err e;
     h->slot = m->slot;
@@ -242,14 +231,13 @@ static int run_worker(struct host *h, struct wire_msg *m, PyObject *application)
     host_link_start(h);
     if (host_link_send(h, WIRE_WORKER_HELLO, 0, "") < 0)
         return 1;
-    if (!application)
-        application = host_app_load(h->group, &e);
-    if (!application) {
+    if (host_apps_load_main(h->apps, &e) < 0 || host_apps_load_named(h->apps, &e) < 0) {
         host_link_send(h, WIRE_WORKER_FAILED, 0, e.text);
         return 1;
     }
-    int status = host_serve(h, application);
-    Py_DECREF(application);
+    int status = host_serve(h);
+    if (status == 0)
+        host_apps_release(h->apps);
     return status;
 }
 
@@ -296,16 +284,15 @@ static bool spawn(const struct host *h, struct wire_msg *m)
 int host_template_run(struct host *h, bool may_preload)
 {
     static struct wire_msg m; /* 16 KiB, main thread only */
-    PyObject *application = NULL;
     int status = 1;
-    if (may_preload && h->group->preload != CFG_PRELOAD_FALSE) {
-        application = preload(h, &status);
-        if (!application)
-            leave_template(status);
-    }
+    bool preloads = may_preload && h->group->preload != CFG_PRELOAD_FALSE;
+    if (preloads && !preload(h, &status))
+        leave_template(status);
+    /* What runs in other interpreters is imported anew by every worker. */
+    bool has_all = preloads && !host_apps_have_named(h->apps);
     signal(SIGTERM, SIG_DFL);
     freeze_objects();
-    if (host_link_send(h, WIRE_TEMPLATE_READY, application ? WIRE_PRELOADED : 0, "") < 0)
+    if (host_link_send(h, WIRE_TEMPLATE_READY, has_all ? WIRE_PRELOADED : 0, "") < 0)
         leave_template(1);
     for (;;) {
         int received = receive_without_gil(h->channel, &m);
@@ -318,7 +305,7 @@ int host_template_run(struct host *h, bool may_preload)
         if (m.type != WIRE_SPAWN)
             wire_close_fds(&m);
         else if (spawn(h, &m))
-            return run_worker(h, &m, application);
+            return run_worker(h, &m);
     }
 }
 
@@ -327,14 +314,17 @@ int host_template_check(struct host *h)
     static struct leftover_before before; /* 8 KiB, main thread only */
     char leftovers[LEFTOVER_TEXT_MAX];
     struct err e;
+    host_apps_warn(h->apps);
     host_leftover_note(&before);
-    PyObject *application = host_app_load(h->group, &e);
-    if (!application) {
+    int failed = host_apps_load_main(h->apps, &e);
+    if (!failed && h->group->preload != CFG_PRELOAD_FALSE && host_leftover_find(&before, leftovers))
+        warn_of_leftovers(leftovers);
+    if (!failed)
+        failed = host_apps_load_named(h->apps, &e);
+    if (failed) {
         host_link_send(h, WIRE_TEMPLATE_FAILED, 0, e.text);
         return 1;
     }
-    if (h->group->preload != CFG_PRELOAD_FALSE && host_leftover_find(&before, leftovers))
-        warn_of_leftovers(leftovers);
-    Py_DECREF(application);
+    host_apps_release(h->apps);
     return host_link_send(h, WIRE_TEMPLATE_READY, WIRE_PRELOADED, "") < 0 ? 1 : 0;
 }

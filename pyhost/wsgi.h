@@ -36,4 +36,9 @@ typedef struct _ts PyThreadState;
 int host_wsgi_serve(struct host_wsgi_thread *t, PyThreadState *state, struct fcgi_request *request,
                     const struct host_route *route, bool *lingers);
 
+/* Answers the request without any application: status is the response's ("404 Not Found"), the reason goes
+ * to the log. Otherwise as host_wsgi_serve(), without the GIL. */
+int host_wsgi_refuse(struct host_wsgi_thread *t, struct fcgi_request *request, const char *status,
+                     const char *reason, bool *lingers);
+
 #endif

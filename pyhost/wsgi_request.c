@@ -70,19 +70,32 @@ static const char *param_or(const struct host_wsgi_thread *t, enum host_param pa
     return t->params[param] ? t->params[param] : otherwise;
 }
 
-void host_request_log(struct host_wsgi_thread *t, int level, const char *format, ...)
+static void log_sentence(struct host_wsgi_thread *t, int level, const char *format, va_list args)
 {
     char text[ERR_TEXT_MAX];
     const char *uri = param_or(t, HOST_PARAM_REQUEST_URI, NULL);
     if (!uri)
         uri = param_or(t, HOST_PARAM_SCRIPT_NAME, "-");
     int used = snprintf(text, sizeof text, "%.32s %.1024s: ", param_or(t, HOST_PARAM_METHOD, "-"), uri);
+    vsnprintf(text + used, sizeof text - (size_t)used, format, args);
+    log_write_text((enum log_level)level, NULL, NULL, text, strlen(text));
+}
+
+void host_request_log(struct host_wsgi_thread *t, int level, const char *format, ...)
+{
     va_list args;
     va_start(args, format);
-    vsnprintf(text + used, sizeof text - (size_t)used, format, args);
+    Py_BEGIN_ALLOW_THREADS log_sentence(t, level, format, args);
+    Py_END_ALLOW_THREADS va_end(args);
+}
+
+/* The same without the GIL. */
+static void log_refusal(struct host_wsgi_thread *t, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    log_sentence(t, LOG_LEVEL_NOTICE, format, args);
     va_end(args);
-    Py_BEGIN_ALLOW_THREADS log_write_text((enum log_level)level, NULL, NULL, text, strlen(text));
-    Py_END_ALLOW_THREADS
 }
 
 const char *host_latin1(PyObject *text, Py_ssize_t *size)
@@ -449,10 +462,17 @@ static void run_application(struct host_wsgi_thread *t)
     leave_if_forked();
 }
 
-static void refuse_length(struct host_wsgi_thread *t)
+/* For the log, of a request that gets no environ. */
+static void note_request_line(struct host_wsgi_thread *t)
 {
     t->params[HOST_PARAM_METHOD] = fcgi_request_param(t->request, "REQUEST_METHOD");
+    t->params[HOST_PARAM_SCRIPT_NAME] = fcgi_request_param(t->request, "SCRIPT_NAME");
     t->params[HOST_PARAM_REQUEST_URI] = fcgi_request_param(t->request, "REQUEST_URI");
+}
+
+static void refuse_length(struct host_wsgi_thread *t)
+{
+    note_request_line(t);
     host_request_log(t, LOG_LEVEL_WARNING,
                      "the CONTENT_LENGTH of the request is no length: answered with 400");
     host_response_replace(t, "400 Bad Request", "Bad Request\n");
@@ -519,6 +539,19 @@ int host_wsgi_serve(struct host_wsgi_thread *t, PyThreadState *state, struct fcg
         run_application(t);
     host_errors_end_line(t->errors);
     PyEval_SaveThread();
+    close_gate(t);
+    return end_request(t, request, lingers);
+}
+
+int host_wsgi_refuse(struct host_wsgi_thread *t, struct fcgi_request *request, const char *status,
+                     const char *reason, bool *lingers)
+{
+    char text[64];
+    open_gate(t, request, NULL);
+    note_request_line(t);
+    log_refusal(t, "%s: answered with %.3s", reason, status);
+    snprintf(text, sizeof text, "%s\n", status + 4);
+    host_response_replace(t, status, text);
     close_gate(t);
     return end_request(t, request, lingers);
 }

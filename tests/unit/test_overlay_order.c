@@ -1,5 +1,5 @@
 /* links: base config python
- * sources: pyhost/overlay.c pyhost/pyerr.c pyhost/python.c
+ * sources: pyhost/overlay.c pyhost/pyerr.c pyhost/python.c pyhost/streams.c
  *
  * The order of sys.path after the overlay, as a table, and the overlay itself on folders made for it. */
 #define PY_SSIZE_T_CLEAN
@@ -148,7 +148,7 @@ static void test_overlay_obeys_pth_files_and_stands_before_the_baseline(void **s
     char last_of_baseline[4096];
     Py_ssize_t size = PyList_GET_SIZE(PySys_GetObject("path"));
     snprintf(last_of_baseline, sizeof last_of_baseline, "%s", path_item(size - 1));
-    assert_int_equal(host_overlay_apply(&group, &e), 0);
+    assert_int_equal(host_overlay_apply(&group, CFG_INTERPRETER_MAIN, &e), 0);
     assert_int_equal(PyList_GET_SIZE(PySys_GetObject("path")), size + 4);
     assert_string_equal(path_item(0), tree->second);
     assert_string_equal(path_item(1), tree->first);
@@ -168,7 +168,7 @@ static void test_every_bad_entry_is_named_and_none_is_dropped(void **state)
     struct err e;
     PyObject *path = PySys_GetObject("path");
     PyObject *before = PyList_GetSlice(path, 0, PyList_GET_SIZE(path));
-    assert_int_equal(host_overlay_apply(&group, &e), -1);
+    assert_int_equal(host_overlay_apply(&group, CFG_INTERPRETER_MAIN, &e), -1);
     assert_non_null(strstr(e.text, gone));
     assert_non_null(strstr(e.text, gone_too));
     assert_int_equal(PyObject_RichCompareBool(before, path, Py_EQ), 1);
