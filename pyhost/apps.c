@@ -13,6 +13,7 @@
 #include "base/log.h"
 #include "config/config.h"
 #include "fcgi/fcgi.h"
+#include "pyhost/gilstate.h"
 #include "pyhost/host.h"
 #include "pyhost/interp.h"
 #include "pyhost/mounts.h"
@@ -146,6 +147,8 @@ static int load_named(struct host_apps *a, size_t interp, struct err *e)
 
 int host_apps_load_named(struct host_apps *a, struct err *e)
 {
+    if (host_apps_have_named(a))
+        host_gilstate_init();
     for (size_t i = MAIN + 1; i < a->interp_count; i++)
         if (host_interp_create(&a->interps[i], a->group, e) < 0 || load_named(a, i, e) < 0)
             return -1;

@@ -13,6 +13,7 @@
 
 #include "base/err.h"
 #include "config/config.h"
+#include "pyhost/gilstate.h"
 #include "pyhost/host.h"
 #include "pyhost/overlay.h"
 #include "pyhost/streams.h"
@@ -25,11 +26,13 @@ void host_interp_adopt(struct host_interp *i)
 
 PyThreadState *host_interp_enter(const struct host_interp *i)
 {
+    host_gilstate_bind(i->state);
     return PyThreadState_Swap(i->state);
 }
 
 void host_interp_leave(PyThreadState *former)
 {
+    host_gilstate_bind(former);
     PyThreadState_Swap(former);
 }
 
@@ -82,6 +85,7 @@ int host_interp_create(struct host_interp *i, const struct cfg_group *group, str
     i->state = new_interpreter(former, e);
     if (!i->state)
         return err_prefix(e, "interpreter %s", i->name);
+    host_gilstate_bind(i->state);
     i->interpreter = i->state->interp;
     int failed = import_threading(e);
     if (!failed)

@@ -184,17 +184,13 @@ static void describe(PyObject *exception, PyObject *name, char text[HOST_REFUSAL
     const char *module = PyUnicode_Check(name) ? PyUnicode_AsUTF8(name) : NULL;
     if (!module || has_path(exception))
         return;
+    const char *format =
+        " (the extension module %.200s failed in this interpreter; if it works in the main one, it "
+        "does not support sub-interpreters: give this application interpreter: main)";
     if (speaks_of_interpreters(exception))
-        snprintf(text, HOST_REFUSAL_TEXT_MAX,
-                 " (the extension module %.200s refuses every interpreter but the main one: give this "
-                 "application interpreter: main)",
-                 module);
-    else
-        snprintf(
-            text, HOST_REFUSAL_TEXT_MAX,
-            " (the extension module %.200s failed in this interpreter; if it works in a process of its own, "
-            "it does not support sub-interpreters: give this application interpreter: main)",
-            module);
+        format = " (the extension module %.200s does not support sub-interpreters: give this application "
+                 "interpreter: main)";
+    snprintf(text, HOST_REFUSAL_TEXT_MAX, format, module);
 }
 
 /* Follows the causes of an exception (takes the reference). */

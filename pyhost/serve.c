@@ -20,6 +20,7 @@
 #include "pyhost/apps.h"
 #include "pyhost/clients.h"
 #include "pyhost/conns.h"
+#include "pyhost/gilstate.h"
 #include "pyhost/host.h"
 #include "pyhost/intake.h"
 #include "pyhost/interp.h"
@@ -82,6 +83,7 @@ static int serve_by_path(struct serve_thread *t, bool *lingers)
     int fd = -1;
     switch (host_apps_find(t->apps, t->request, &path, &route, &interp)) {
     case HOST_APP_FOUND:
+        host_gilstate_bind(t->lanes[interp].state);
         fd = host_wsgi_serve(t->lanes[interp].wsgi, t->lanes[interp].state, t->request, &route, lingers);
         break;
     case HOST_APP_NONE:
@@ -146,13 +148,13 @@ static void delete_states(struct serve_thread *t)
     for (size_t i = host_apps_interp_count(t->apps); i > 0; i--) {
         if (!t->lanes[i - 1].state)
             continue;
+        host_gilstate_bind(t->lanes[i - 1].state);
         PyEval_RestoreThread(t->lanes[i - 1].state);
         PyThreadState_Clear(t->lanes[i - 1].state);
         PyThreadState_DeleteCurrent();
     }
 }
 
-/* The main interpreter's first: up to 3.11, PyGILState_Ensure() means the first that a thread ever had. */
 static bool make_states(struct serve_thread *t)
 {
     for (size_t i = 0; i < host_apps_interp_count(t->apps); i++) {

@@ -3,7 +3,10 @@
 What depends on CPython runs once for every Python that this build has a host for."""
 
 import json
+import pathlib
 import re
+import shutil
+import subprocess
 import textwrap
 
 import pytest
@@ -289,6 +292,180 @@ def test_subprocess_works_and_fork_does_no_harm(fpm, env, script):
             assert 'fork not supported' in forked
 
 
+# Extension modules ------------------------------------------------------------------------------------------
+
+
+EXTENSION = r'''
+    #include <Python.h>
+    static int in_main(void) { return PyThreadState_Get()->interp == PyInterpreterState_Main(); }
+
+    static int run(PyObject *module)
+    {
+        static int loaded;
+        (void)loaded;
+        %s
+        return PyModule_AddIntConstant(module, "answer", 42);
+    }
+    static PyModuleDef_Slot slots[] = {{Py_mod_exec, run}, {0, NULL}};
+    static struct PyModuleDef several = {PyModuleDef_HEAD_INIT, "%s", NULL, 0, NULL, slots, NULL, NULL, NULL};
+    static struct PyModuleDef single = {PyModuleDef_HEAD_INIT, "%s", NULL, -1, NULL, NULL, NULL, NULL, NULL};
+
+    PyMODINIT_FUNC PyInit_%s(void)
+    {
+        PyObject *module;
+        if (%s)
+            return PyModuleDef_Init(&several);
+        module = PyModule_Create(&single);
+        return module && run(module) == 0 ? module : NULL;
+    }
+'''
+# name: (has two phases, what it does first). 3.13 runs the one phase of the others in the main interpreter.
+EXTENSIONS = {
+    '_plain': (False, ''),
+    '_like_pyo3': (True, 'if (!in_main()) { PyErr_SetString(PyExc_ImportError, "PyO3 modules do not yet support '
+                          'subinterpreters, see https://github.com/PyO3/pyo3/issues/576"); return -1; }'),
+    '_like_numpy': (True, 'if (loaded++) { PyErr_SetString(PyExc_ImportError, "cannot load module more than once per '
+                          'process"); return -1; }'),
+    '_like_cython': (True, 'if (!in_main()) { PyErr_SetString(PyExc_ImportError, "Interpreter change detected - this '
+                           'module can only be loaded into one interpreter per process."); return -1; }'),
+    '_odd': (True, 'if (!in_main()) return -1;'),
+}
+
+
+@pytest.fixture
+def extensions(env, folder):
+    """A folder with extension modules for this Python, among them one that no linker likes."""
+    compiler = shutil.which('gcc') or shutil.which('cc')
+    ask = 'import sysconfig as s; print(s.get_path("include"), s.get_config_var("EXT_SUFFIX"))'
+    include, suffix = subprocess.run([env.interpreter, '-c', ask], capture_output=True, text=True,
+                                     check=True).stdout.split()
+    if compiler is None or not pathlib.Path(include, 'Python.h').exists():
+        pytest.skip('no compiler, or no headers of this Python')
+    target = folder / 'extensions'
+    target.mkdir()
+    for name, (is_multi_phase, deed) in EXTENSIONS.items():
+        source = target / f'{name}.c'
+        source.write_text(EXTENSION % (deed, name, name, name, int(is_multi_phase)))
+        subprocess.run([compiler, '-shared', '-fPIC', '-I', include, '-o', target / (name + suffix), source], check=True)
+    (target / ('_broken' + suffix)).write_bytes(b'no ELF file')
+    (target / 'wrapping.py').write_text(
+        'try:\n    import _like_pyo3\nexcept ImportError as error:\n'
+        "    raise RuntimeError('the fast parts are not there') from error\n")
+    return target
+
+
+def importing(script, name):
+    """A script that imports a module and serves its answer."""
+    return script(f'{name}.wsgi', f'''
+        import {name}
+        def application(environ, start_response):
+            start_response('200 OK', [])
+            return [b'%d' % {name}.answer]
+        ''')
+
+
+REFUSES = r' \(the extension module {0} does not support sub-interpreters: give this application interpreter: main\)'
+FAILED = (r' \(the extension module {0} failed in this interpreter; if it works in the main one, it does not support '
+          r'sub-interpreters: give this application interpreter: main\)')
+
+
+@pytest.mark.parametrize('name, sentence', [
+    ('_like_pyo3', 'ImportError: PyO3 modules do not yet support [^\n]*' + REFUSES.format('_like_pyo3')),
+    ('wrapping', 'RuntimeError: the fast parts are not there' + REFUSES.format('_like_pyo3')),
+    ('_like_cython', 'ImportError: Interpreter change detected [^\n]*' + REFUSES.format('_like_cython')),
+    ('_odd', 'SystemError: [^\n]*' + FAILED.format('_odd')),
+    ('_broken', r'ImportError: [^\n(]*(invalid ELF header|file too short)$')],
+    ids=['as PyO3', 'wrapped', 'as Cython', 'SystemError', 'not of interpreters'])
+def test_an_extension_that_refuses_is_named_with_the_remedy(fpm, env, script, extensions, name, sentence):
+    def group(interpreter):
+        return env.keys(python_path=[str(extensions)], applications=[
+            {'mount': '/x', 'script': importing(script, name), 'interpreter': interpreter}])
+    fpm.write_groups({'shop': group('named')})
+    done = fpm.command('check')
+    wanted = r'application at /x, interpreter named: cannot run script \S+: ' + sentence
+    assert done.returncode == 1 and re.search(wanted, done.stdout, re.MULTILINE), done.stdout
+    if name in ('_broken', 'wrapping'):
+        return
+    fpm.start({'shop': group('main')})
+    assert ask(fpm, '/x') == 42
+
+
+def test_an_extension_for_one_interpreter_only_is_named_by_the_second(fpm, env, script, extensions):
+    path = importing(script, '_like_numpy')
+    group = env.keys(python_path=[str(extensions)], applications=[
+        {'mount': '/a', 'script': path}, {'mount': '/b', 'script': path, 'interpreter': 'b'}])
+    fpm.write_groups({'shop': group})
+    done = fpm.command('check')
+    assert done.returncode == 1
+    assert re.search('application at /b, interpreter b: .*' + REFUSES.format('_like_numpy'), done.stdout), done.stdout
+    group['applications'][1]['interpreter'] = 'main'
+    fpm.start({'shop': group})
+    assert (ask(fpm, '/a'), ask(fpm, '/b')) == (42, 42)
+
+
+def test_an_extension_of_the_old_kind_works_in_several_interpreters(fpm, env, script, extensions):
+    path = importing(script, '_plain')
+    fpm.start({'shop': env.keys(python_path=[str(extensions)], applications=[
+        {'mount': '/a', 'script': path}, {'mount': '/b', 'script': path, 'interpreter': 'b'},
+        {'mount': '/c', 'script': path, 'interpreter': 'c'}])})
+    assert [ask(fpm, mount) for mount in ('/a', '/b', '/c')] == [42, 42, 42]
+
+
+def test_importlib_is_left_as_it_was(fpm, env, script):
+    path = script('app.wsgi', '''
+        import importlib.machinery, json
+        def application(environ, start_response):
+            loader = importlib.machinery.ExtensionFileLoader
+            start_response('200 OK', [])
+            return [json.dumps([type(loader.create_module).__name__, type(loader.exec_module).__name__]).encode()]
+        ''')
+    fpm.start({'shop': env.keys(applications=[{'mount': '/', 'script': path, 'interpreter': 'named'}])})
+    assert ask(fpm, '/') == ['function', 'function']
+
+
+def test_callbacks_from_c_run_in_the_interpreter_that_asked(fpm, env, script):
+    """PyGILState_Ensure, as sqlite3, ctypes and extension modules call it: up to 3.11 it means one state per thread."""
+    path = script('app.wsgi', '''
+        import ctypes, json, sqlite3, sys
+        qsort = ctypes.CDLL(None).qsort
+        COMPARE = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p)
+
+        def modules():
+            import sys                  # of the interpreter that runs this
+            return id(sys.modules)
+
+        def by_ctypes():
+            seen = []
+            numbers = (ctypes.c_int * 2)(2, 1)
+            qsort(numbers, 2, 4, COMPARE(lambda a, b: seen.append(modules()) or 0))
+            return seen[0]
+
+        def by_sqlite():
+            connection = sqlite3.connect(':memory:')
+            connection.create_function('modules', 0, modules)
+            found, = connection.execute('select modules()').fetchone()
+            connection.close()          # calls back to release the function
+            return found
+
+        def application(environ, start_response):
+            held = ctypes.pythonapi.PyGILState_Ensure()     # with the GIL held
+            ctypes.pythonapi.PyGILState_Release(held)
+            start_response('200 OK', [])
+            return [json.dumps([id(sys.modules), by_ctypes(), by_sqlite(), held]).encode()]
+        ''')
+    fpm.start({'shop': env.keys(threads=3, applications=[
+        {'mount': '/main', 'script': path}, {'mount': '/a', 'script': path, 'interpreter': 'a'},
+        {'mount': '/b', 'script': path, 'interpreter': 'b'}])})
+
+    def right(connection, number):
+        answer = connection.ask(fastcgi.environ(('/main', '/a', '/b')[number % 3]), keep=True)
+        own, ctypes_saw, sqlite_saw, held = json.loads(answer.body)
+        return None if own == ctypes_saw == sqlite_saw and held == 0 else answer.body
+    with Load(lambda: fastcgi.Connection(fpm.socket('shop')), right, threads=4) as load:
+        load.wait_for(60)
+    assert load.failures == []
+
+
 # The end --------------------------------------------------------------------------------------------------
 
 
@@ -336,7 +513,7 @@ def test_threads_and_exit_functions_of_each_interpreter_end(fpm, env, script):
     for mount in mounts:
         assert ask(fpm, mount) == mount
     worker, = fpm.wait_workers('shop', 1)
-    fpm.expect('ZeroDivisionError')
+    fpm.expect('ZeroDivisionError', r'app\.wsgi", line')
     fpm.stop()
     assert not is_alive(worker)
     if env.version == '3.8':
