@@ -83,11 +83,18 @@ static json_t *gather_hosts(struct err *e)
     return hosts;
 }
 
+static void gather_paths(const struct cfg_list *from, json_t *paths)
+{
+    for (size_t i = 0; i < from->count; i++)
+        json_array_append_new(paths, text_or_null(from->items[i]));
+}
+
 static json_t *gather_group(const struct cfg_group *group)
 {
     json_t *paths = json_array();
-    for (size_t i = 0; i < group->python_path.count; i++)
-        json_array_append_new(paths, text_or_null(group->python_path.items[i]));
+    gather_paths(&group->python_path, paths);
+    for (size_t i = 0; i < group->applications.count; i++)
+        gather_paths(&group->applications.items[i].python_path, paths);
     return json_pack("{s:o, s:o, s:o}", "name", text_or_null(group->name), "python_home",
                      text_or_null(group->python_home), "python_path", paths);
 }
