@@ -140,6 +140,15 @@ def test_applications_of_one_interpreter_share_it_and_others_do_not(fpm, apps, e
     assert ask(fpm, '/two/marked') == '/two'
 
 
+def test_what_a_request_is_given_is_made_in_its_interpreter(fpm, apps, env):
+    group = two_apps(apps, env, threads=2)
+    group['applications'].append({'mount': '/two/b', 'script': str(apps / 'mounted.py'), 'interpreter': 'second'})
+    fpm.start({'shop': group})
+    one, two, same = (ask(fpm, f'{mount}/types') for mount in ('/one', '/two', '/two/b'))
+    assert not set(one) & set(two)
+    assert two == same
+
+
 def test_scripts_of_one_name_in_two_folders_stay_apart(fpm, env, script):
     scripts = [script(f'{name}/app.wsgi', f'''
         NAME = {name!r}

@@ -29,6 +29,8 @@ ANSWERS = {
     '/about': about,
     '/spin': spin,
     '/boom': boom,
+    '/types': lambda environ: [id(environ['wsgi.file_wrapper']), id(type(environ['wsgi.errors'])),
+                               id(type(environ['wsgi.input'])), id(sys.modules)],
     '/where': lambda environ: [environ['SCRIPT_NAME'], environ['PATH_INFO'], environ['QUERY_STRING']],
     '/mark': lambda environ: setattr(string, 'marker', environ['SCRIPT_NAME']),
     '/marked': lambda environ: getattr(string, 'marker', None),
