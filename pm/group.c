@@ -15,6 +15,7 @@
 #include "pm/generation.h"
 #include "pm/listener.h"
 #include "pm/responder_link.h"
+#include "pm/retire.h"
 #include "pm/supervisor.h"
 #include "pm/worker.h"
 
@@ -23,7 +24,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-/* A worker that ends by itself sooner than this has died young, and its successor waits. */
+/* A worker that ends by itself, or asks to be replaced, sooner than this has died young, and its successor
+ * waits. */
 #define YOUNG_MS 10000
 
 /* Room for some thousand connections on their way to a sibling; the kernel's default holds 278, measured. */
@@ -51,6 +53,7 @@ struct pm_group {
     char *last_failure;  /* why it could not start, as logged in full; owned */
     int64_t retry_at_ms; /* nothing is started before */
     bool answered;       /* the responder has our socket */
+    bool is_degraded;    /* current runs code that is no longer on disk, and no template holds it */
     enum pm_reload_state reload;
 
     uv_timer_t timer;
@@ -206,7 +209,9 @@ static void fail_next(struct pm_group *g, const char *why)
     if (g->current) {
         log_write(LOG_LEVEL_ERROR, &subject, "reload failed, generation %u keeps serving: %s",
                   g->current->number, why);
-        if (!g->current->preloaded)
+        /* With script-root every worker runs what is on disk, whatever it was forked from. */
+        g->is_degraded = !g->current->preloaded && g->current->cfg->script_root.count == 0;
+        if (g->is_degraded)
             log_write(LOG_LEVEL_WARNING, &subject,
                       "degraded: cannot respawn old code: without preload a new worker imports what is on "
                       "disk now");
@@ -298,6 +303,7 @@ static void promote(struct pm_group *g)
     struct pm_generation *old = g->current;
     g->current = g->next;
     g->next = NULL;
+    g->is_degraded = false;
     forget_failures(g);
     if (old) {
         pm_generation_stop_template(old);
@@ -383,7 +389,7 @@ static void settle_current(struct pm_group *g, int64_t now)
     keep_template(g, now);
     unsigned serving = pm_generation_count(gen, PM_WORKER_SERVING);
     unsigned coming = pm_generation_count_coming(gen);
-    unsigned wanted = (unsigned)gen->cfg->processes;
+    unsigned wanted = (unsigned)gen->cfg->processes + (pm_retire_is_going(gen) ? 1 : 0);
     if (gen->template_state != PM_TEMPLATE_READY || now < g->retry_at_ms || serving + coming >= wanted)
         return;
     unsigned missing = wanted - serving - coming;
@@ -437,6 +443,56 @@ static void settle_old(struct pm_group *g)
     }
     if (g->reload == PM_RELOAD_GOING && !g->next && serving >= wanted && count_old_serving(g) == 0)
         g->reload = PM_RELOAD_DONE;
+}
+
+/* ---- retiring workers ---- */
+
+/* One that asks again and again, and each successor of it, costs as much as one that dies again and again. */
+static void note_wishes(struct pm_group *g, int64_t now)
+{
+    for (struct pm_worker *w = g->current->workers; w; w = w->next) {
+        if (!w->retire_reason || w->retire_noted)
+            continue;
+        w->retire_noted = true;
+        if (now - w->born_ms < YOUNG_MS)
+            wait_before_retry(g);
+    }
+}
+
+static void start_successor(struct pm_group *g, struct pm_worker *w)
+{
+    struct err e;
+    struct log_subject subject = subject_of(g);
+    struct pm_worker *successor = pm_generation_spawn(g->current, &e);
+    if (!successor) {
+        wait_before_retry(g);
+        log_write(LOG_LEVEL_ERROR, &subject, "cannot start the successor of worker %d: %s", pm_worker_pid(w),
+                  e.text);
+        return;
+    }
+    if (w->successor == 0)
+        log_write(LOG_LEVEL_NOTICE, &subject, "worker %d is being replaced: %s", pm_worker_pid(w),
+                  w->retire_reason);
+    w->successor = successor->serial;
+}
+
+static void settle_retiring(struct pm_group *g, int64_t now)
+{
+    if (!g->current)
+        return;
+    note_wishes(g, now);
+    bool is_moot = g->next || count_old_serving(g) > 0; /* every worker is on its way out */
+    struct pm_worker *w = pm_retire_find(g->current);
+    switch (pm_retire_step(g->current, w, is_moot || g->is_degraded || now < g->retry_at_ms)) {
+    case PM_RETIRE_START:
+        start_successor(g, w);
+        break;
+    case PM_RETIRE_DRAIN:
+        pm_worker_drain(w, drain_flags(g, g->current));
+        break;
+    case PM_RETIRE_REST:
+        break;
+    }
 }
 
 /* ---- the end ---- */
@@ -535,6 +591,7 @@ void pm_group_settle(struct pm_group *g)
     } else {
         settle_next(g, now);
         settle_current(g, now);
+        settle_retiring(g, now);
         settle_old(g);
         settle_answering(g);
         sweep(g); /* a next that failed when its template was gone already: no event will come for it */

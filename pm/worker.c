@@ -23,9 +23,16 @@
 #include <string.h>
 #include <sys/wait.h>
 
+#define RETIRE_REASON_MAX 500
+
+int pm_worker_pid(const struct pm_worker *w)
+{
+    return w->child ? (int)w->child->pid : 0;
+}
+
 static struct log_subject subject_of(const struct pm_worker *w)
 {
-    return (struct log_subject){w->generation->cfg->name, w->child ? (int)w->child->pid : 0};
+    return (struct log_subject){w->generation->cfg->name, pm_worker_pid(w)};
 }
 
 /* How long the worker may stay in its state; 0: for ever. */
@@ -125,6 +132,15 @@ static void take_failure(struct pm_worker *w, const struct wire_msg *m)
         w->failure = strdup(m->text);
 }
 
+void pm_worker_retire(struct pm_worker *w, const char *why)
+{
+    if (w->state != PM_WORKER_SERVING || w->retire_reason)
+        return;
+    size_t size = strcspn(why, "\n");
+    w->retire_reason = strndup(why, size < RETIRE_REASON_MAX ? size : RETIRE_REASON_MAX);
+    pm_group_mark_dirty(w->generation->group);
+}
+
 static void on_message(struct pm_child *child, const struct wire_msg *m)
 {
     struct pm_worker *w = child->owner;
@@ -136,6 +152,8 @@ static void on_message(struct pm_child *child, const struct wire_msg *m)
         pm_worker_enter(w, PM_WORKER_READY);
     } else if (m->type == WIRE_WORKER_FAILED && child->pid != 0) {
         take_failure(w, m);
+    } else if (m->type == WIRE_RETIRE && child->pid != 0) {
+        pm_worker_retire(w, m->text);
     } else {
         log_write(LOG_LEVEL_WARNING, &subject, "message %d from a %s worker makes no sense; ignored",
                   (int)m->type, pm_worker_state_name(w->state));
@@ -247,5 +265,6 @@ void pm_worker_free(struct pm_worker *w)
     pm_child_free(&w->child);
     pm_output_release(&w->output);
     free(w->failure);
+    free(w->retire_reason);
     free(w);
 }

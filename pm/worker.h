@@ -24,6 +24,12 @@ struct pm_worker {
     char *failure;     /* what it said of why it cannot start; owned */
     bool expected_end; /* we asked it to end */
     bool end_noted;    /* group.c has counted this end */
+
+    /* Set while it serves and is to be replaced; see pm_worker_retire(). */
+    char *retire_reason; /* owned */
+    bool retire_noted;   /* group.c has counted the wish */
+    uint64_t successor;  /* serial of the worker that was started in its place; 0: none yet */
+
     struct pm_worker *next;
 };
 
@@ -38,11 +44,18 @@ void pm_worker_enter(struct pm_worker *w, enum pm_worker_event event);
 /* Asks it to finish: WIRE_DRAIN with these flags. May be said again with more flags. */
 void pm_worker_drain(struct pm_worker *w, uint32_t flags);
 
+/* Notes that it is to be replaced: group.c starts a successor and drains it when that serves; until then it
+ * serves on. Nothing happens to one that does not serve; the first reason stays, cut to one line. */
+void pm_worker_retire(struct pm_worker *w, const char *why);
+
 /* Kills it now. */
 void pm_worker_kill(struct pm_worker *w);
 
 /* Acts on patience that ran out: a start-up or a drain that takes too long ends with SIGKILL. */
 void pm_worker_enforce(struct pm_worker *w, int64_t now_ms);
+
+/* Its pid, for the log; 0 while it is unknown. */
+int pm_worker_pid(const struct pm_worker *w);
 
 void pm_worker_free(struct pm_worker *w);
 
