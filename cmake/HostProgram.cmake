@@ -3,7 +3,7 @@
 # the folder pyhost beside this one.
 
 # What does not include Python.h: compiled once for all hosts, into host-plain.
-set(PYFPM_HOST_PLAIN_SOURCES conns.c identity.c link.c watch.c clients.c intake.c mounts.c wsgi_path.c)
+set(PYFPM_HOST_PLAIN_SOURCES conns.c identity.c link.c watch.c clients.c intake.c mounts.c wsgi_path.c script_find.c)
 
 get_filename_component(PYFPM_HOST_SOURCE_DIR "${CMAKE_CURRENT_LIST_DIR}/../pyhost" ABSOLUTE)
 

@@ -31,13 +31,20 @@ static void check_required(struct cfg_loading *l, const struct cfg_draft *draft)
     }
 }
 
+/* An empty script-root, as a dump has it, names none. */
+static bool names_application(const struct cfg_draft *draft, const struct cfg_directive *d)
+{
+    bool is_empty = strcmp(d->key, "script-root") == 0 && draft->group->script_root.count == 0;
+    return (d->flags & CFG_APPLICATION) && is_given(draft, d->key) && !is_empty;
+}
+
 /* Exactly one of the keys that name an application. One that is not available counts: it has its error. */
 static void check_application(struct cfg_loading *l, const struct cfg_draft *draft)
 {
     const struct cfg_group *g = draft->group;
     const struct cfg_directive *d = NULL, *first = NULL;
     while ((d = cfg_directive_next(CFG_SCOPE_GROUP, d)) != NULL) {
-        if (!(d->flags & CFG_APPLICATION) || !is_given(draft, d->key))
+        if (!names_application(draft, d))
             continue;
         if (first != NULL)
             cfg_report_error(l->report, place_of(draft, d->key), "group \"%s\": %s and %s exclude each other",
@@ -46,7 +53,8 @@ static void check_application(struct cfg_loading *l, const struct cfg_draft *dra
     }
     if (first == NULL)
         cfg_report_error(l->report, &g->place,
-                         "group \"%s\": no application is named; give script, application or applications",
+                         "group \"%s\": no application is named; give script, application, script-root or "
+                         "applications",
                          g->name);
 }
 

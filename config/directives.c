@@ -148,9 +148,10 @@ static const struct cfg_directive directives[] = {
         "The application as package.module:callable, or package.module:factory() to serve what a "
         "factory returns."),
     CFG_STRING(GROUP, "callable", callable, "application", cfg_rule_identifier, 0, NULL,
-        "The name that is looked up in script."),
-    CFG_PATHS(GROUP, "script-root", script_root, CFG_NOT_YET | CFG_APPLICATION, "[/srv/scripts]",
-        "Folders in which the request's SCRIPT_FILENAME picks the script."),
+        "The name that is looked up in script, and in the scripts of script-root."),
+    CFG_PATHS(GROUP, "script-root", script_root, CFG_APPLICATION, "[/srv/scripts]",
+        "Folders in which the request's SCRIPT_FILENAME picks the script: a file inside one of them, links "
+        "resolved, that ends in .wsgi or .py. It is run at its first request, and again when it has changed."),
     CFG_TREE(GROUP, "applications", applications, CFG_APPLICATION,
         "[{mount: /, application: \"site.wsgi:application\"}, {mount: /shop, script: /srv/shop/app.wsgi, interpreter: shop}]",
         "Several applications in each process of the group, each under its mount and, with interpreter, in "

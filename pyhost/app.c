@@ -123,16 +123,19 @@ static void script_module_name(const char *script, char name[APP_NAME_MAX])
             *c = '_';
 }
 
-/* Reads and compiles through importlib's loader, which honours the source's encoding. New references;
- * -1 with an exception. */
-static int compile_script(PyObject *path, const char *name, PyObject **loader, PyObject **code)
+/* Compiles through importlib's loader, which honours the source's encoding; reads the source as well when it
+ * is NULL. New references; -1 with an exception. */
+static int compile_script(PyObject *path, const char *name, PyObject *source, PyObject **loader,
+                          PyObject **code)
 {
     PyObject *machinery = PyImport_ImportModule("importlib.machinery");
-    PyObject *source = NULL;
+    *code = NULL;
     *loader = machinery ? PyObject_CallMethod(machinery, "SourceFileLoader", "sO", name, path) : NULL;
-    if (*loader)
+    Py_XINCREF(source);
+    if (*loader && !source)
         source = PyObject_CallMethod(*loader, "get_data", "O", path);
-    *code = source ? PyObject_CallMethod(*loader, "source_to_code", "OO", source, path) : NULL;
+    if (*loader && source)
+        *code = PyObject_CallMethod(*loader, "source_to_code", "OO", source, path);
     Py_XDECREF(source);
     Py_XDECREF(machinery);
     if (*code)
@@ -174,12 +177,13 @@ static PyObject *find_module(const char *name)
     return module;
 }
 
-/* New reference to the script's module, or NULL with an exception. */
-static PyObject *run_script(const char *script, const char *name)
+/* Runs source (bytes), or the file's when that is NULL. New reference to the script's module, or NULL with an
+ * exception. */
+static PyObject *run_script(const char *script, const char *name, PyObject *source)
 {
     PyObject *loader = NULL, *code = NULL, *module = NULL, *result = NULL;
     PyObject *path = PyUnicode_DecodeFSDefault(script);
-    if (!path || compile_script(path, name, &loader, &code) < 0)
+    if (!path || compile_script(path, name, source, &loader, &code) < 0)
         goto out;
     module = create_module(name, path, loader);
     if (module)
@@ -214,12 +218,58 @@ static PyObject *load_script(const struct host_app_source *source, struct err *e
     script_module_name(source->script, name);
     PyObject *module = find_module(name);
     if (!module)
-        module = run_script(source->script, name);
+        module = run_script(source->script, name, NULL);
     if (!module)
         return fail_with_traceback(e, "run", where, "");
     PyObject *application = find_callable(module, source->callable, where, e);
     Py_DECREF(module);
     return application;
+}
+
+PyObject *host_app_run_script(const char *script, const char *source, size_t source_size,
+                              const char *callable, struct err *e)
+{
+    char where[APP_NAME_MAX + 16], name[APP_NAME_MAX];
+    snprintf(where, sizeof where, "script %.500s", script);
+    script_module_name(script, name);
+    forget_module(name);
+    PyObject *bytes = PyBytes_FromStringAndSize(source, (Py_ssize_t)source_size);
+    PyObject *module = bytes ? run_script(script, name, bytes) : NULL;
+    Py_XDECREF(bytes);
+    if (!module)
+        return fail_with_traceback(e, "run", where, "");
+    PyObject *application = find_callable(module, callable, where, e);
+    Py_DECREF(module);
+    if (!application)
+        forget_module(name);
+    return application;
+}
+
+void host_app_forget_script(const char *script)
+{
+    char name[APP_NAME_MAX];
+    script_module_name(script, name);
+    forget_module(name);
+}
+
+int host_app_compile_script(const char *script, const char *source, size_t source_size, struct err *e)
+{
+    char summary[1024], name[APP_NAME_MAX];
+    PyObject *loader = NULL, *code = NULL;
+    PyObject *path = PyUnicode_DecodeFSDefault(script);
+    PyObject *bytes = PyBytes_FromStringAndSize(source, (Py_ssize_t)source_size);
+    script_module_name(script, name);
+    int failed = path && bytes ? compile_script(path, name, bytes, &loader, &code) : -1;
+    if (failed) {
+        host_pyerr_summarize(summary, sizeof summary);
+        PyErr_Clear();
+        err_set(e, "script %.500s cannot be compiled: %s", script, summary);
+    }
+    Py_XDECREF(code);
+    Py_XDECREF(loader);
+    Py_XDECREF(bytes);
+    Py_XDECREF(path);
+    return failed;
 }
 
 /* "package.module:name" taken apart; a factory's name loses its parentheses. */

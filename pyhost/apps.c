@@ -53,9 +53,12 @@ static size_t note_interp(struct host_apps *a, const char *name)
     return a->interp_count++;
 }
 
+/* With script-root there is none: requests name scripts (scripts.c). */
 static void list_one(struct host_apps *a)
 {
     const struct cfg_group *g = a->group;
+    if (g->script_root.count > 0)
+        return;
     a->apps[0].source = (struct host_app_source){
         .script = g->script, .callable = g->callable, .application = g->application};
     a->count = 1;

@@ -9,6 +9,7 @@
 #define PYHOST_HOST_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 struct cfg_group;
@@ -36,7 +37,7 @@ struct host {
 
 /* Log records and messages go to the supervisor over h->channel. Any thread, without the GIL. */
 void host_link_start(struct host *h); /* routes base/log.h into WIRE_LOG messages on h->channel */
-int host_link_send(struct host *h, int wire_type, uint32_t flags,
+int host_link_send(const struct host *h, int wire_type, uint32_t flags,
                    const char *text); /* 0, or -1: supervisor gone */
 
 /* app.c: one application ---------------------------------------------------------------------------- */
@@ -52,6 +53,18 @@ struct host_app_source {
  * sentence, then the traceback. A script that was run there before is not run again. With the GIL. */
 PyObject *host_app_load(const struct host_app_source *source, struct err *e);
 
+/* Runs a script's source as a module of its own and returns its callable, looked up under that name: new
+ * reference, or NULL with *e as above. A module that an earlier run made is replaced; after a failure there
+ * is none. With the GIL, on any thread, in the current interpreter. */
+PyObject *host_app_run_script(const char *script, const char *source, size_t source_size,
+                              const char *callable, struct err *e);
+
+/* Takes the script's module out of sys.modules. With the GIL. */
+void host_app_forget_script(const char *script);
+
+/* Compiles a script's source without running it. 0, or -1 with *e, one line. With the GIL. */
+int host_app_compile_script(const char *script, const char *source, size_t source_size, struct err *e);
+
 /* pyerr.c: Python errors as text -------------------------------------------------------------------- */
 
 /* Takes the current exception and writes it with its traceback into text, NUL-terminated, cut from the top if
@@ -63,10 +76,10 @@ void host_pyerr_summarize(char *text, unsigned long text_size);
 
 /* serve.c: the worker's life -------------------------------------------------------------------------- */
 
-/* Serves h->apps, which are imported, until the supervisor drains this worker, goes away, or SIGTERM comes;
- * sends WIRE_WORKER_READY once it accepts. Runs threads-1 further Python threads beside the calling (main)
- * one and the watch thread. Called with the GIL in the main thread, returns with it; the return value is the
- * exit status. */
+/* Serves h->apps, which are imported (with script-root: the scripts that requests name), until the supervisor
+ * drains this worker, goes away, or SIGTERM comes; sends WIRE_WORKER_READY once it accepts. Runs threads-1
+ * further Python threads beside the calling (main) one and the watch thread. Called with the GIL in the main
+ * thread, returns with it; the return value is the exit status. */
 int host_serve(struct host *h);
 
 #endif

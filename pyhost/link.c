@@ -99,7 +99,7 @@ void host_link_start(struct host *h)
     log_set_sink(send_log, h);
 }
 
-int host_link_send(struct host *h, int wire_type, uint32_t flags, const char *text)
+int host_link_send(const struct host *h, int wire_type, uint32_t flags, const char *text)
 {
     struct wire_msg m;
     size_t text_size = strlen(text);

@@ -24,6 +24,7 @@
 #include "pyhost/host.h"
 #include "pyhost/intake.h"
 #include "pyhost/interp.h"
+#include "pyhost/scripts.h"
 #include "pyhost/watch.h"
 #include "pyhost/wsgi.h"
 #include "pyhost/wsgi_path.h"
@@ -45,7 +46,9 @@ struct serve_lane {
 struct serve_thread {
     struct host_worker *worker;
     const struct host_apps *apps;
-    const struct host_route *only; /* NULL: the path decides */
+    const struct host_route *only; /* NULL: the path decides, or the script's name */
+    struct host_scripts *scripts;  /* NULL without script-root */
+    struct host_script_pick *pick; /* of the current request, with scripts */
     struct serve_lane *lanes;      /* by the index of the interpreter */
     struct fcgi_request *request;
     pthread_t id; /* not the main thread's */
@@ -87,11 +90,11 @@ static int serve_by_path(struct serve_thread *t, bool *lingers)
         fd = host_wsgi_serve(t->lanes[interp].wsgi, t->lanes[interp].state, t->request, &route, lingers);
         break;
     case HOST_APP_NONE:
-        fd = host_wsgi_refuse(t->lanes[0].wsgi, t->request, "404 Not Found",
+        fd = host_wsgi_refuse(t->lanes[0].wsgi, t->request, "404 Not Found", LOG_LEVEL_NOTICE,
                               "no application is mounted there", lingers);
         break;
     case HOST_APP_NO_MEMORY:
-        fd = host_wsgi_refuse(t->lanes[0].wsgi, t->request, "500 Internal Server Error",
+        fd = host_wsgi_refuse(t->lanes[0].wsgi, t->request, "500 Internal Server Error", LOG_LEVEL_NOTICE,
                               "no memory for the path", lingers);
         break;
     }
@@ -99,8 +102,21 @@ static int serve_by_path(struct serve_thread *t, bool *lingers)
     return fd;
 }
 
+/* Finds the script by the file that the web server names. */
+static int serve_script(struct serve_thread *t, bool *lingers)
+{
+    host_scripts_pick(t->scripts, t->request, t->pick);
+    if (!t->pick->is_found)
+        return host_wsgi_refuse(t->lanes[0].wsgi, t->request, "404 Not Found", LOG_LEVEL_WARNING,
+                                t->pick->found.why, lingers);
+    struct host_route route = {.scripts = t->scripts, .pick = t->pick, .path = &t->pick->path};
+    return host_wsgi_serve(t->lanes[0].wsgi, t->lanes[0].state, t->request, &route, lingers);
+}
+
 static int serve_request(struct serve_thread *t, bool *lingers)
 {
+    if (t->scripts)
+        return serve_script(t, lingers);
     if (!t->only)
         return serve_by_path(t, lingers);
     return host_wsgi_serve(t->lanes[0].wsgi, t->lanes[0].state, t->request, t->only, lingers);
@@ -223,6 +239,20 @@ static int make_lanes(struct serve_thread *threads, size_t interp, const struct 
     return 0;
 }
 
+static int give_scripts(struct serve_thread *threads, const struct host *h, struct err *e)
+{
+    struct host_scripts *scripts = host_scripts_new(h, e);
+    if (!scripts)
+        return -1;
+    for (int64_t i = 0; i < h->group->threads; i++) {
+        threads[i].scripts = scripts;
+        threads[i].pick = calloc(1, sizeof *threads[i].pick);
+        if (!threads[i].pick)
+            return err_errno(e, "script-root");
+    }
+    return 0;
+}
+
 /* With the GIL, on the main thread. */
 static int make_all_lanes(struct serve_thread *threads, const struct host *h, struct err *e)
 {
@@ -247,6 +277,7 @@ static void end_threads(struct serve_thread *threads, uint32_t count, const stru
     }
     for (uint32_t j = 0; j < count; j++) {
         fcgi_request_free(threads[j].request);
+        free(threads[j].pick);
         free(threads[j].lanes);
     }
     free(threads);
@@ -316,6 +347,8 @@ static struct serve_thread *prepare(struct host_worker *w, struct host *h, struc
         return NULL;
     host_watch_catch_signals(w);
     struct serve_thread *threads = make_threads(w, h, e);
+    if (threads && h->group->script_root.count > 0 && give_scripts(threads, h, e) < 0)
+        return NULL;
     return threads && make_all_lanes(threads, h, e) == 0 ? threads : NULL;
 }
 

@@ -18,6 +18,7 @@
 #include "pyhost/apps.h"
 #include "pyhost/host.h"
 #include "pyhost/leftover.h"
+#include "pyhost/scripts.h"
 #include "pyhost/streams.h"
 
 #include <errno.h>
@@ -285,7 +286,10 @@ int host_template_run(struct host *h, bool may_preload)
 {
     static struct wire_msg m; /* 16 KiB, main thread only */
     int status = 1;
-    bool preloads = may_preload && h->group->preload != CFG_PRELOAD_FALSE;
+    bool has_scripts = h->group->script_root.count > 0; /* which requests bring: nothing to import now */
+    bool preloads = may_preload && h->group->preload != CFG_PRELOAD_FALSE && !has_scripts;
+    if (has_scripts)
+        host_scripts_warn_about_roots(h->group);
     if (preloads && !preload(h, &status))
         leave_template(status);
     /* What runs in other interpreters is imported anew by every worker. */
@@ -321,6 +325,8 @@ int host_template_check(struct host *h)
         warn_of_leftovers(leftovers);
     if (!failed)
         failed = host_apps_load_named(h->apps, &e);
+    if (!failed)
+        failed = host_scripts_check(h->group, &e);
     if (failed) {
         host_link_send(h, WIRE_TEMPLATE_FAILED, 0, e.text);
         return 1;

@@ -9,12 +9,16 @@ typedef struct _object PyObject;
 struct err;
 struct fcgi_request;
 struct host_path;
+struct host_script_pick;
+struct host_scripts;
 struct host_wsgi;
 struct host_wsgi_thread;
 
 /* Whom a request is for. */
 struct host_route {
     PyObject *application;        /* borrowed; an object of the interpreter that serves the request */
+    struct host_scripts *scripts; /* instead of application, with script-root: what pick names among them */
+    const struct host_script_pick *pick;
     const struct host_path *path; /* its SCRIPT_NAME and PATH_INFO; NULL: split from the parameters */
 };
 
@@ -37,8 +41,8 @@ int host_wsgi_serve(struct host_wsgi_thread *t, PyThreadState *state, struct fcg
                     const struct host_route *route, bool *lingers);
 
 /* Answers the request without any application: status is the response's ("404 Not Found"), the reason goes
- * to the log. Otherwise as host_wsgi_serve(), without the GIL. */
-int host_wsgi_refuse(struct host_wsgi_thread *t, struct fcgi_request *request, const char *status,
+ * to the log at that level (enum log_level). Otherwise as host_wsgi_serve(), without the GIL. */
+int host_wsgi_refuse(struct host_wsgi_thread *t, struct fcgi_request *request, const char *status, int level,
                      const char *reason, bool *lingers);
 
 #endif

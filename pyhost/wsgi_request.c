@@ -39,7 +39,7 @@ static void note_fork(void)
     is_forked = true;
 }
 
-static void leave_if_forked(void)
+void host_leave_if_forked(void)
 {
     if (is_forked)
         _exit(1);
@@ -90,11 +90,11 @@ void host_request_log(struct host_wsgi_thread *t, int level, const char *format,
 }
 
 /* The same without the GIL. */
-static void log_refusal(struct host_wsgi_thread *t, const char *format, ...)
+static void log_refusal(struct host_wsgi_thread *t, int level, const char *format, ...)
 {
     va_list args;
     va_start(args, format);
-    log_sentence(t, LOG_LEVEL_NOTICE, format, args);
+    log_sentence(t, level, format, args);
     va_end(args);
 }
 
@@ -222,11 +222,11 @@ static enum outcome send_iterable(struct host_wsgi_thread *t, PyObject *result)
         return RAISED;
     enum outcome outcome = GOING;
     while (outcome == GOING && (piece = PyIter_Next(iterator))) {
-        leave_if_forked();
+        host_leave_if_forked();
         outcome = send_piece(t, piece);
         Py_DECREF(piece);
     }
-    leave_if_forked();
+    host_leave_if_forked();
     Py_DECREF(iterator);
     if (outcome == GOING && PyErr_Occurred())
         outcome = RAISED;
@@ -350,7 +350,7 @@ static enum outcome send_file(struct host_wsgi_thread *t, PyObject *wrapper)
 {
     struct host_file file;
     bool is_plain = t->is_started && host_file_inspect(wrapper, &file);
-    leave_if_forked();
+    host_leave_if_forked();
     if (!is_plain)
         return send_iterable(t, wrapper);
     if (!t->is_committed && t->length < 0)
@@ -416,7 +416,7 @@ static void close_result(struct host_wsgi_thread *t, PyObject *result)
         return;
     }
     PyObject *closed = close ? PyObject_CallObject(close, NULL) : NULL;
-    leave_if_forked();
+    host_leave_if_forked();
     if (!closed)
         log_exception(t, "close() of the application's result raised an exception");
     Py_XDECREF(close);
@@ -433,14 +433,23 @@ static void answer_outcome(struct host_wsgi_thread *t, enum outcome outcome)
         answer_error(t);
 }
 
-static PyObject *call_application(struct host_wsgi_thread *t)
+/* What the request is for (new reference), or NULL when it was answered. */
+static PyObject *take_application(struct host_wsgi_thread *t)
+{
+    if (t->route->scripts)
+        return host_script_take(t);
+    Py_INCREF(t->route->application);
+    return t->route->application;
+}
+
+static PyObject *call_application(struct host_wsgi_thread *t, PyObject *application)
 {
     PyObject *environ = host_environ_make(t);
     PyObject *start = environ ? host_start_new(t) : NULL;
     PyObject *result = NULL;
     if (start)
-        result = PyObject_CallFunctionObjArgs(t->route->application, environ, start, NULL);
-    leave_if_forked();
+        result = PyObject_CallFunctionObjArgs(application, environ, start, NULL);
+    host_leave_if_forked();
     Py_XDECREF(start);
     Py_XDECREF(environ);
     return result;
@@ -448,7 +457,11 @@ static PyObject *call_application(struct host_wsgi_thread *t)
 
 static void run_application(struct host_wsgi_thread *t)
 {
-    PyObject *result = call_application(t);
+    PyObject *application = take_application(t);
+    if (!application)
+        return;
+    PyObject *result = call_application(t, application);
+    Py_DECREF(application);
     if (!result) {
         answer_exception(t);
         return;
@@ -459,11 +472,10 @@ static void run_application(struct host_wsgi_thread *t)
     answer_outcome(t, outcome);
     close_result(t, result);
     Py_DECREF(result);
-    leave_if_forked();
+    host_leave_if_forked();
 }
 
-/* For the log, of a request that gets no environ. */
-static void note_request_line(struct host_wsgi_thread *t)
+void host_request_note_line(struct host_wsgi_thread *t)
 {
     t->params[HOST_PARAM_METHOD] = fcgi_request_param(t->request, "REQUEST_METHOD");
     t->params[HOST_PARAM_SCRIPT_NAME] = fcgi_request_param(t->request, "SCRIPT_NAME");
@@ -472,7 +484,7 @@ static void note_request_line(struct host_wsgi_thread *t)
 
 static void refuse_length(struct host_wsgi_thread *t)
 {
-    note_request_line(t);
+    host_request_note_line(t);
     host_request_log(t, LOG_LEVEL_WARNING,
                      "the CONTENT_LENGTH of the request is no length: answered with 400");
     host_response_replace(t, "400 Bad Request", "Bad Request\n");
@@ -543,13 +555,13 @@ int host_wsgi_serve(struct host_wsgi_thread *t, PyThreadState *state, struct fcg
     return end_request(t, request, lingers);
 }
 
-int host_wsgi_refuse(struct host_wsgi_thread *t, struct fcgi_request *request, const char *status,
+int host_wsgi_refuse(struct host_wsgi_thread *t, struct fcgi_request *request, const char *status, int level,
                      const char *reason, bool *lingers)
 {
     char text[64];
     open_gate(t, request, NULL);
-    note_request_line(t);
-    log_refusal(t, "%s: answered with %.3s", reason, status);
+    host_request_note_line(t);
+    log_refusal(t, level, "%s: answered with %.3s", reason, status);
     snprintf(text, sizeof text, "%s\n", status + 4);
     host_response_replace(t, status, text);
     close_gate(t);

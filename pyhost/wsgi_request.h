@@ -102,6 +102,12 @@ struct host_wsgi_thread {
 bool host_gate_enter(struct host_wsgi_thread *t, uint64_t number);
 void host_gate_leave(struct host_wsgi_thread *t);
 
+/* Ends a process that the application forked and that came back to where requests are served. */
+void host_leave_if_forked(void);
+
+/* Notes what host_request_log() puts in front, of a request that gets no environ. */
+void host_request_note_line(struct host_wsgi_thread *t);
+
 /* Logs a sentence about the current request, with method and URI in front. */
 void host_request_log(struct host_wsgi_thread *t, int level, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
@@ -125,6 +131,11 @@ PyObject *host_environ_make(struct host_wsgi_thread *t);
 
 /* Releases what the thread holds for its environs. */
 void host_environ_release(struct host_wsgi_thread *t);
+
+/* ---- wsgi_script.c ---- */
+
+/* The application of the script that the request names (new reference); NULL when it was answered instead. */
+PyObject *host_script_take(struct host_wsgi_thread *t);
 
 /* ---- wsgi_response.c ---- */
 

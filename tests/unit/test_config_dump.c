@@ -221,9 +221,19 @@ static void randomize_application(struct cfg_applications *tree)
     }
 }
 
+static void drop_list(struct cfg_list *list)
+{
+    for (size_t i = 0; i < list->count; i++)
+        free(list->items[i]);
+    free(list->items);
+    *list = (struct cfg_list){0};
+}
+
 static void keep_one_application(struct cfg_group *g)
 {
-    if (g->applications.count > 0 || g->application != NULL) {
+    if (g->applications.count > 0 || g->application != NULL)
+        drop_list(&g->script_root);
+    if (g->applications.count > 0 || g->application != NULL || g->script_root.count > 0) {
         free(g->script);
         g->script = NULL;
     }
@@ -231,7 +241,8 @@ static void keep_one_application(struct cfg_group *g)
         free(g->application);
         g->application = NULL;
     }
-    if (g->applications.count == 0 && g->application == NULL && g->script == NULL)
+    if (g->applications.count == 0 && g->application == NULL && g->script_root.count == 0 &&
+        g->script == NULL)
         g->script = strdup("/app.wsgi");
 }
 

@@ -226,7 +226,7 @@ static void test_every_key_that_is_not_there_yet_says_so(void **state)
         assert_only_error(text, &as_user, error);
         seen++;
     }
-    assert_int_equal(seen, 3 + 21);
+    assert_int_equal(seen, 3 + 20);
 }
 
 static void test_values_that_are_not_there_yet_say_so(void **state)
@@ -577,8 +577,13 @@ static void test_a_group_needs_a_socket_and_one_application(void **state)
     assert_only_error("groups:\n  a: {script: /b}", &as_user,
                       "pyfpm.yaml:2:3: group \"a\": listen is missing");
     assert_only_error("groups:\n  a: {listen: /b}", &as_user,
-                      "pyfpm.yaml:2:3: group \"a\": no application is named; give script, "
-                      "application or applications");
+                      "pyfpm.yaml:2:3: group \"a\": no application is named; give script, application, "
+                      "script-root or applications");
+    assert_only_error("groups:\n  a: {listen: /b, script-root: []}", &as_user,
+                      "pyfpm.yaml:2:3: group \"a\": no application is named; give script, application, "
+                      "script-root or applications");
+    assert_only_error(in_group("    script-root: [/c]"), &as_user,
+                      "pyfpm.yaml:5:5: group \"shop\": script and script-root exclude each other");
     assert_only_error(in_group("    application: a:b"), &as_user,
                       "pyfpm.yaml:5:5: group \"shop\": script and application exclude each other");
     struct cfg_report report = {0};
