@@ -228,7 +228,7 @@ static bool is_unchanged(const char *filename, const struct host_script_found *f
 
 /* ---- resolving ---- */
 
-/* Always false. */
+/* Always false. The reason stays one line, whatever the client put into the name. */
 static bool __attribute__((format(printf, 2, 3)))
 refuse(struct host_script_found *found, const char *format, ...)
 {
@@ -236,6 +236,9 @@ refuse(struct host_script_found *found, const char *format, ...)
     va_start(args, format);
     vsnprintf(found->why, sizeof found->why, format, args);
     va_end(args);
+    for (char *c = found->why; *c; c++)
+        if (*c == '\n' || *c == '\r')
+            *c = '?';
     return false;
 }
 
