@@ -573,6 +573,21 @@ def test_a_reload_rolls_the_group_under_load(site, nginx):
     assert load.failures == []
 
 
+def test_after_a_failed_reload_workers_are_replaced_as_before(site):
+    """They run what is on disk whatever they were forked from, so there is no old code to hold on to."""
+    site.write('app.wsgi', version='1')
+    site.start(processes=1)
+    worker = site.about('app.wsgi')['pid']
+    site.fpm.expect('reload failed')
+    site.fpm.write_groups({'site': {'script-root': [str(site.root)], 'python-path': [site.path('missing')]}})
+    site.fpm.reload(outcome='reload failed')
+    assert not site.fpm.log.find('degraded')
+    site.write('app.wsgi', version='2')
+    assert site.about('app.wsgi')['version'] == '2'
+    site.fpm.wait_workers('site', 1, other_than=[worker])
+    assert site.about('app.wsgi')['version'] == '2'
+
+
 # pyfpm check ----------------------------------------------------------------------------------------------
 
 def check(site, **keys):
