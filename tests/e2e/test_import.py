@@ -117,12 +117,7 @@ def test_a_converted_folder_of_scripts_answers_through_nginx(fpm, nginx, folder,
     scripts = folder / 'scripts'
     scripts.mkdir()
     (scripts / 'one.wsgi').write_text((apps / 'paths.py').read_text())
-    text = identity() + f'WSGIScriptAlias /run {scripts}\n'
-    (folder / 'site.conf').write_text(text)
-    done = fpm.run('import', 'mod_wsgi', folder / 'site.conf', '--sockets', folder)
-    if done.returncode == 1 and 'script-root' in done.stdout:
-        pytest.skip('this version has no script-root')
-    web = run_converted(fpm, nginx, convert(fpm, text))
+    web = run_converted(fpm, nginx, convert(fpm, identity() + f'WSGIScriptAlias /run {scripts}\n'))
     assert web.ask('/run/one.wsgi/x').body.decode().startswith("('/run/one.wsgi', '/x',")
 
 
