@@ -1,4 +1,4 @@
-/* UTF-8, as far as the configuration needs it. Private to config/. */
+/* UTF-8, as far as the configuration and what is printed of it need it. */
 #ifndef CONFIG_TEXT_H
 #define CONFIG_TEXT_H
 

@@ -243,12 +243,75 @@ static void test_a_folder_that_nobody_may_enter_names_both(void **state)
     chmod(in_base("closed"), 0700);
     if (!ask_as_nobody(inspect, in_base("closed/v"), &e))
         skip();
-    snprintf(wanted, sizeof(wanted), "%s/closed/v: user nobody (uid 65534) may not enter %s/closed", base,
-             base);
+    snprintf(wanted, sizeof(wanted),
+             "%s/closed/v: user nobody (uid 65534) may not enter %s/closed; let it in (chmod o+x %s/closed) "
+             "or move "
+             "what it needs elsewhere",
+             base, base, base);
     assert_string_equal(e.text, wanted);
     assert_true(ask_as_nobody(inspect, in_base("closed"), &e));
-    snprintf(wanted, sizeof(wanted), "%s/closed: user nobody (uid 65534) may not enter it", base);
+    snprintf(wanted, sizeof(wanted),
+             "%s/closed: user nobody (uid 65534) may not enter it; let it in (chmod o+x %s/closed)", base,
+             base);
     assert_string_equal(e.text, wanted);
+}
+
+/* What find_closed says, in the manner of an error. */
+static int closed(const char *path, struct err *e)
+{
+    char component[4096];
+    return venv_find_closed(path, component) ? err_set(e, "%s", component) : err_set(e, "open");
+}
+
+static void test_a_closed_folder_behind_a_link_is_named_by_its_own_name(void **state)
+{
+    struct err e;
+    char wanted[512];
+    (void)state;
+    make_venv("closed/v", "version = 3.12.1\n", "python3.12");
+    make_folders("open/v");
+    make_file("open/secret", "");
+    assert_int_equal(symlink("closed/v", in_base("link")), 0);
+    assert_int_equal(symlink("loop", in_base("loop")), 0);
+    chmod(in_base("closed"), 0700);
+    chmod(in_base("open/secret"), 0600);
+    assert_error(closed, in_base("none"), "open");
+    assert_error(closed, in_base("loop"), "open");
+    if (!ask_as_nobody(inspect, in_base("link"), &e))
+        skip();
+    snprintf(wanted, sizeof(wanted), "may not enter %s/closed; ", base);
+    assert_non_null(strstr(e.text, wanted));
+    assert_true(ask_as_nobody(closed, in_base("link/lib"), &e));
+    assert_string_equal(e.text, in_base("closed"));
+    assert_true(ask_as_nobody(closed, in_base("closed/v/lib/none"), &e));
+    assert_string_equal(e.text, in_base("closed"));
+    assert_true(ask_as_nobody(closed, in_base("open/secret"), &e));
+    assert_string_equal(e.text, in_base("open/secret"));
+    assert_true(ask_as_nobody(closed, in_base("open/v"), &e));
+    assert_string_equal(e.text, "open");
+}
+
+static void test_a_misspelt_environment_is_met_with_its_neighbour(void **state)
+{
+    (void)state;
+    make_venv("shop/venv", "version = 3.11.1\n", "python3.11");
+    make_folders("shop/src");
+    assert_error(inspect, in_base("shop/env"),
+                 "%s/shop/env is missing; %s/shop/venv beside it is a virtual environment of Python 3.11",
+                 base, base);
+    assert_error(
+        inspect, in_base("shop/virtualenv"),
+        "%s/shop/virtualenv is missing; %s/shop/venv beside it is a virtual environment of Python 3.11", base,
+        base);
+    assert_error(
+        inspect, in_base("shpo/venv"),
+        "%s/shpo/venv: %s/shpo is missing; %s/shop/venv beside it is a virtual environment of Python 3.11",
+        base, base, base);
+    assert_error(inspect, in_base("shop/static"), "%s/shop/static is missing", base);
+    make_venv("shop/.venv", "", "python3.11");
+    assert_error(inspect, in_base("shop/.env"),
+                 "%s/shop/.env is missing; %s/shop/.venv beside it is a virtual environment of Python 3.11",
+                 base, base);
 }
 
 static void test_a_pyvenv_that_cannot_be_read_is_an_error(void **state)
@@ -368,7 +431,8 @@ static void test_an_overlay_that_cannot_be_used_says_why(void **state)
     chmod(in_base("src"), 0711);
     if (!ask_as_nobody(overlay, in_base("src"), &e))
         skip();
-    snprintf(wanted, sizeof(wanted), "%s/src: user nobody (uid 65534) may not read it", base);
+    snprintf(wanted, sizeof(wanted),
+             "%s/src: user nobody (uid 65534) may not read it; let it (chmod o+r %s/src)", base, base);
     assert_string_equal(e.text, wanted);
 }
 
@@ -399,6 +463,8 @@ int main(void)
         VENV_TEST(test_the_first_component_in_the_way_is_named),
         VENV_TEST(test_a_missing_folder_inside_a_venv_names_the_venv),
         VENV_TEST(test_a_folder_that_nobody_may_enter_names_both),
+        VENV_TEST(test_a_closed_folder_behind_a_link_is_named_by_its_own_name),
+        VENV_TEST(test_a_misspelt_environment_is_met_with_its_neighbour),
         VENV_TEST(test_a_pyvenv_that_cannot_be_read_is_an_error),
         VENV_TEST(test_a_long_pyvenv_does_no_harm),
         VENV_TEST(test_the_root_above_site_packages_is_found),
