@@ -50,3 +50,10 @@ int err_prefix(struct err *e, const char *format, ...)
     e->text[context_size + text_size] = '\0';
     return -1;
 }
+
+int err_append(struct err *e, const struct err *further)
+{
+    size_t used = strlen(e->text);
+    snprintf(e->text + used, sizeof e->text - used, "%s%s", used > 0 ? "\n" : "", further->text);
+    return -1;
+}

@@ -20,4 +20,7 @@ int err_errno(struct err *e, const char *format, ...) __attribute__((format(prin
 /* Puts "CONTEXT: " in front of the text. Always returns -1. */
 int err_prefix(struct err *e, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
+/* Adds a further error on a line of its own. Always returns -1. */
+int err_append(struct err *e, const struct err *further);
+
 #endif

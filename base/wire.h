@@ -41,7 +41,7 @@ enum wire_type {
     WIRE_TEMPLATE_UNSAFE, /* preload: auto met threads or sockets; text names them; the template exits next */
     WIRE_SPAWN_FAILED,    /* serial: which; text: why */
     WIRE_FINGERPRINT,     /* text: a piece of the environment's fingerprint; also of host --fingerprint */
-    WIRE_EXPLAIN,         /* text: a piece of the explanation (JSON) that pyfpm check --explain asked for */
+    WIRE_EXPLAIN, /* text: a piece of a JSON object for pyfpm check --explain; flags: WIRE_EXPLAIN_* */
     /* worker → supervisor */
     WIRE_WORKER_HELLO,  /* first message of a worker: its pid is in the credentials */
     WIRE_WORKER_READY,  /* application imported, slot registered, accepting */
@@ -60,6 +60,12 @@ enum wire_type {
 
 enum {
     WIRE_PRELOADED = 1,
+
+    WIRE_EXPLAIN_FILES = 0,     /* of which object: what the files say, before Python; */
+    WIRE_EXPLAIN_PATH = 1,      /* sys.path; */
+    WIRE_EXPLAIN_INSTALLED = 2, /* what is installed */
+    WIRE_EXPLAIN_SECTIONS = 3,
+    WIRE_EXPLAIN_END = 256, /* the object is complete; no text */
 
     WIRE_RELEASE_LAST = 1, /* the group ends: answer what is queued, close what is kept */
 

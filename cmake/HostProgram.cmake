@@ -5,9 +5,32 @@
 # What does not include Python.h: compiled once for all hosts, into host-plain.
 set(PYFPM_HOST_PLAIN_SOURCES conns.c identity.c link.c watch.c clients.c intake.c mounts.c wsgi_path.c script_find.c)
 
+# Parts of a host that are Python: each is compiled into it, as bytes in a header (FILE_py.h).
+set(PYFPM_HOST_PYTHON_FILES explain.py)
+
+set(PYFPM_HOST_EMBED_TEXT "${CMAKE_CURRENT_LIST_DIR}/EmbedText.cmake")
 get_filename_component(PYFPM_HOST_SOURCE_DIR "${CMAKE_CURRENT_LIST_DIR}/../pyhost" ABSOLUTE)
 
+# Once for all hosts of a build: the target host-embedded makes the headers.
+function(pyfpm_embed_host_files)
+  set(headers "")
+  foreach(file IN LISTS PYFPM_HOST_PYTHON_FILES)
+    get_filename_component(name "${file}" NAME_WE)
+    set(header "${CMAKE_BINARY_DIR}/embedded/${name}_py.h")
+    add_custom_command(OUTPUT "${header}"
+      COMMAND "${CMAKE_COMMAND}" "-DFROM=${PYFPM_HOST_SOURCE_DIR}/${file}" "-DTO=${header}"
+        "-DNAME=host_${name}_source" -P "${PYFPM_HOST_EMBED_TEXT}"
+      DEPENDS "${PYFPM_HOST_SOURCE_DIR}/${file}" "${PYFPM_HOST_EMBED_TEXT}"
+      VERBATIM)
+    list(APPEND headers "${header}")
+  endforeach()
+  add_custom_target(host-embedded DEPENDS ${headers})
+endfunction()
+
 function(pyfpm_add_host version)
+  if(NOT TARGET host-embedded)
+    pyfpm_embed_host_files()
+  endif()
   file(GLOB sources CONFIGURE_DEPENDS RELATIVE "${PYFPM_HOST_SOURCE_DIR}" "${PYFPM_HOST_SOURCE_DIR}/*.c")
   list(REMOVE_ITEM sources ${PYFPM_HOST_PLAIN_SOURCES})
   list(TRANSFORM sources PREPEND "${PYFPM_HOST_SOURCE_DIR}/")
@@ -15,6 +38,8 @@ function(pyfpm_add_host version)
   add_executable(${host} ${sources})
   target_compile_definitions(${host} PRIVATE PYFPM_VERSION="${PROJECT_VERSION}" HOST_PYTHON_VERSION="${version}"
     HOST_PYTHON_EXECUTABLE="${PYFPM_HOST_${version}_INTERPRETER}")
+  add_dependencies(${host} host-embedded)
+  target_include_directories(${host} PRIVATE "${CMAKE_BINARY_DIR}/embedded")
   target_include_directories(${host} SYSTEM PRIVATE "${PYFPM_HOST_${version}_INCLUDE}")
   target_link_libraries(${host} PRIVATE host-plain config fcgi base stamp
     "${PYFPM_HOST_${version}_LIBRARY}" ${CMAKE_DL_LIBS})

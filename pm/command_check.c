@@ -1,217 +1,183 @@
-/* pyfpm check: tries everything that a start would need, in throw-away processes.
+/* pyfpm check: tries everything that a start would need, in throw-away processes, and says what it finds.
  *
  * Reads the file, then starts every group's host with --check: as the group's user, with its environment,
- * importing its application, without sockets. Says what each has to say. One group after the other. */
+ * importing its application, without sockets. One group after the other; what a host says comes out line by
+ * line as it comes, or, with --json, as one document at the end. */
 #include "pm/commands.h"
 
-#include "base/clock.h"
 #include "base/err.h"
-#include "base/fd.h"
-#include "base/log.h"
-#include "base/wire.h"
 #include "config/config.h"
-#include "pm/child.h"
-#include "pm/hosts.h"
-#include "pm/spawn.h"
+#include "pm/explain.h"
+#include "pm/printable.h"
+#include "pm/trial.h"
+#include "pm/web_users.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <getopt.h>
-#include <limits.h>
-#include <poll.h>
-#include <signal.h>
+#include <jansson.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 static const char help[] =
-    "usage: pyfpm check [--config FILE] [GROUP...]\n"
+    "usage: pyfpm check [--config FILE] [--explain] [--json] [GROUP...]\n"
     "\n"
     "Checks the file, then starts the interpreter of every group (or of those named), as its user and with "
     "its\n"
     "environment, and imports its application in a process that is thrown away. Opens no socket.\n"
     "\n"
+    "  -c, --config FILE   the configuration (default " CONFIG_DEFAULT ")\n"
+    "      --explain       say what each environment is made of: the baseline, every entry of sys.path and "
+    "where it\n"
+    "                      came from, what shadows what; the last line of a group is the verdict\n"
+    "      --json          print one JSON document for all groups (docs/check-explain.md has its keys)\n"
+    "  -h, --help          print this\n"
+    "\n"
     "exit status: 0 all fine; 1 a group's environment or application is broken; 78 the file has errors\n"
-    "example: pyfpm check --config pyfpm.yaml shop\n";
+    "example: pyfpm check --config pyfpm.yaml --explain shop\n";
 
-struct trial {
-    const struct cfg_group *group;
-    int channel;
-    int output;
-    pid_t pid;
-    int pidfd;
-    bool ready;
-    char *failure;   /* what the host said */
-    char line[4096]; /* of its output, until it is whole: Python prints some of it character by character */
-    size_t line_size;
+#define OUTPUT_SIZE_MAX (1024 * 1024) /* of an application's own output in the document */
+
+struct options {
+    const char *config;
+    bool explain;
+    bool json;
+    char **names; /* of groups; none means all */
 };
 
-static int start(struct trial *t, struct err *e)
+/* What one group's check found. In the text form warnings and output are printed as they come, too. */
+struct findings {
+    const struct cfg_group *group;
+    bool is_json;
+    json_t *errors, *warnings, *output; /* arrays of strings */
+    size_t output_size;
+};
+
+/* Bytes that are no UTF-8 stand as \xNN: JSON has no place for them. New reference. */
+static json_t *string_of(const char *text, size_t size)
 {
-    int result = -1;
-    int theirs = -1;
-    int pipe_ends[2] = {-1, -1};
-    char program[PATH_MAX];
-    int config = fd_memory("pyfpm-group");
-    if (config < 0 || pipe2(pipe_ends, O_CLOEXEC) < 0) {
-        err_errno(e, "cannot start the check");
-        goto out;
-    }
-    if (pm_hosts_choose(t->group, program, sizeof program, e) < 0 ||
-        cfg_group_write(t->group, config, e) < 0 || wire_pair(&t->channel, &theirs, e) < 0)
-        goto out;
-    int fds[PM_SPAWN_FDS_MAX] = {-1, pipe_ends[1], pipe_ends[1], theirs, config, -1, -1, -1, -1};
-    char *argv[] = {program, (char *)"--check", NULL};
-    t->pid = pm_spawn(program, argv, fds, e);
-    if (t->pid < 0)
-        goto out;
-    t->pidfd = fd_of_process(t->pid);
-    if (t->pidfd < 0) {
-        err_errno(e, "pidfd_open");
-        kill(t->pid, SIGKILL); /* our own unreaped child */
-        waitpid(t->pid, NULL, 0);
-        goto out;
-    }
-    t->output = fd_take(&pipe_ends[0]);
-    result = 0;
-out:
-    fd_close(&config);
-    fd_close(&theirs);
-    fd_close(&pipe_ends[0]);
-    fd_close(&pipe_ends[1]);
-    return result;
+    char *shown = NULL;
+    size_t shown_size = 0;
+    json_t *string = json_stringn(text, size);
+    FILE *out = string ? NULL : open_memstream(&shown, &shown_size);
+    if (!out)
+        return string;
+    printable_write(out, text, size);
+    if (fclose(out) == 0)
+        string = json_stringn(shown, shown_size);
+    free(shown);
+    return string;
 }
 
-static void print_marked(const struct trial *t, const char *mark, const char *text, size_t size)
+static void print_marked(const struct findings *f, const char *mark, const char *text, size_t size)
+{
+    char prefix[CFG_NAME_MAX + 32];
+    snprintf(prefix, sizeof prefix, "%s: %s", f->group->name, mark);
+    if (!f->is_json)
+        printable_write_lines(stdout, prefix, text, size);
+}
+
+static void append_lines(json_t *array, const char *text, size_t size)
 {
     while (size > 0) {
         const char *newline = memchr(text, '\n', size);
         size_t line = newline ? (size_t)(newline - text) : size;
-        printf("%s: %s", t->group->name, mark);
-        for (size_t i = 0; i < line; i++) {
-            unsigned char c = (unsigned char)text[i];
-            if (c == '\t' || (c >= 0x20 && c != 0x7f))
-                putchar(c);
-            else
-                printf("\\x%02x", c);
-        }
-        putchar('\n');
-        size -= newline ? line + 1 : line;
+        json_array_append_new(array, string_of(text, line));
         text += newline ? line + 1 : line;
+        size -= newline ? line + 1 : line;
     }
 }
 
-/* False at the end of the channel. */
-static bool take_message(struct trial *t)
+static void add_output(struct findings *f, const char *text, size_t size)
 {
-    struct wire_msg m;
-    int got = wire_receive(t->channel, &m, false);
-    if (got < 0)
-        return errno == EAGAIN || errno == EPROTO;
-    if (got == 0)
-        return false;
-    if (m.type == WIRE_TEMPLATE_READY)
-        t->ready = true;
-    else if (m.type == WIRE_TEMPLATE_FAILED && !t->failure)
-        t->failure = strdup(m.text);
-    else if (m.type == WIRE_LOG && m.flags < LOG_LEVEL_NOTICE)
-        print_marked(t, m.flags == LOG_LEVEL_WARNING ? "warning: " : "error: ", m.text, m.text_size);
-    return true;
+    static const char cut[] = "[there was more]";
+    if (f->output_size > OUTPUT_SIZE_MAX)
+        return;
+    f->output_size += size;
+    if (f->output_size > OUTPUT_SIZE_MAX)
+        append_lines(f->output, cut, sizeof cut - 1);
+    else
+        append_lines(f->output, text, size);
 }
 
-static void print_whole_lines(struct trial *t, bool is_last)
+static void hear(void *context, enum pm_trial_kind kind, const char *text, size_t size)
 {
-    const char *newline = memrchr(t->line, '\n', t->line_size);
-    size_t size = newline ? (size_t)(newline - t->line) + 1 : 0;
-    if (is_last || (size == 0 && t->line_size == sizeof t->line))
-        size = t->line_size;
-    print_marked(t, "output: ", t->line, size);
-    memmove(t->line, t->line + size, t->line_size - size);
-    t->line_size -= size;
-}
-
-/* False at its end. */
-static bool take_output(struct trial *t)
-{
-    ssize_t size = read(t->output, t->line + t->line_size, sizeof t->line - t->line_size);
-    if (size < 0 && errno == EINTR)
-        return true;
-    t->line_size += size > 0 ? (size_t)size : 0;
-    print_whole_lines(t, size <= 0);
-    return size > 0;
-}
-
-/* Until the host has ended, or its time is up. Not until its channel closes: a process that the import left
- * behind may hold a copy of that. */
-static bool listen_until_end(struct trial *t)
-{
-    int64_t patience = t->group->startup_timeout_ms;
-    int64_t due = clock_now_ms() + patience;
-    struct pollfd set[3] = {{t->channel, POLLIN, 0}, {t->output, POLLIN, 0}, {t->pidfd, POLLIN, 0}};
-    for (;;) {
-        int64_t left = due - clock_now_ms();
-        if (patience > 0 && left <= 0)
-            return false;
-        int ready = poll(set, 3, patience > 0 ? (int)left : -1);
-        if (ready < 0 && errno != EINTR)
-            return false;
-        if (ready > 0 && set[1].revents != 0 && !take_output(t))
-            set[1].fd = -1;
-        if (ready > 0 && set[0].revents != 0 && !take_message(t))
-            set[0].fd = -1;
-        else if (ready > 0 && set[0].revents == 0 && set[2].revents != 0)
-            return true;
+    struct findings *f = context;
+    switch (kind) {
+    case PM_TRIAL_OUTPUT:
+        add_output(f, text, size);
+        print_marked(f, "output: ", text, size);
+        return;
+    case PM_TRIAL_WARNING:
+        json_array_append_new(f->warnings, string_of(text, size));
+        print_marked(f, "warning: ", text, size);
+        return;
+    case PM_TRIAL_ERROR:
+        json_array_append_new(f->errors, string_of(text, size));
+        print_marked(f, "error: ", text, size);
+        return;
     }
 }
 
-/* What it printed last; not what a process that it left behind may still print. */
-static void take_last_output(struct trial *t)
-{
-    struct pollfd set = {t->output, POLLIN, 0};
-    while (poll(&set, 1, 0) > 0 && take_output(t))
-        ;
-    print_whole_lines(t, true);
-}
-
-static void finish(struct trial *t, bool in_time)
-{
-    char how[96];
-    struct err why;
-    int wait_status = 0;
-    if (!in_time)
-        kill(t->pid, SIGKILL); /* our own unreaped child */
-    waitpid(t->pid, &wait_status, 0);
-    take_last_output(t);
-    if (!in_time && !t->ready && !t->failure)
-        t->failure = strdup("it did not become ready within startup-timeout");
-    else if (!t->ready && !t->failure && pm_hosts_explain_end(wait_status, &why))
-        t->failure = strdup(why.text);
-    else if (!t->ready && !t->failure)
-        t->failure = strdup(pm_child_describe_end(wait_status, how));
-}
-
-static bool try_group(const struct cfg_group *group)
+/* The socket is the supervisor's business, so the host says nothing of it. True when it can be had. */
+static bool check_socket(struct findings *f)
 {
     struct err e;
-    struct trial t = {.group = group, .channel = -1, .output = -1, .pid = -1, .pidfd = -1};
-    if (start(&t, &e) == 0)
-        finish(&t, listen_until_end(&t));
-    else
-        t.failure = strdup(e.text);
-    bool fine = !t.failure;
-    if (fine)
-        printf("%s: fine\n", group->name);
-    else
-        print_marked(&t, "error: ", t.failure, strlen(t.failure));
+    int found = pm_web_users_check(f->group, &e);
+    if (found != 0)
+        hear(f, found > 0 ? PM_TRIAL_WARNING : PM_TRIAL_ERROR, e.text, strlen(e.text));
+    return found >= 0;
+}
+
+/* The last lines of a group in the text form. */
+static void print_end(const struct findings *f, bool is_fine, const json_t *facts, const char *verdict)
+{
+    if (f->is_json)
+        return;
+    if (facts)
+        pm_explain_print(facts, stdout);
+    if (verdict)
+        print_marked(f, "", verdict, strlen(verdict));
+    else if (is_fine)
+        print_marked(f, "", "fine", 4);
     fflush(stdout);
-    fd_close(&t.channel);
-    fd_close(&t.pidfd);
-    fd_close(&t.output);
-    free(t.failure);
-    return fine;
+}
+
+/* The group as an object of the document; takes everything. NULL without memory. */
+static json_t *document_group(struct findings *f, bool is_fine, json_t *facts, char *verdict)
+{
+    json_t *group = json_pack("{s:s, s:b, s:o, s:o, s:o}", "name", f->group->name, "ok", is_fine, "errors",
+                              f->errors, "warnings", f->warnings, "output", f->output);
+    if (verdict)
+        json_object_set_new(group, "verdict", string_of(verdict, strlen(verdict)));
+    if (facts)
+        json_object_set_new(group, "explanation", facts);
+    free(verdict);
+    return group;
+}
+
+static bool try_group(const struct cfg_group *group, const struct options *options, json_t *document)
+{
+    struct pm_explain explain = {.is_too_long = false};
+    struct findings f = {.group = group,
+                         .is_json = options->json,
+                         .errors = json_array(),
+                         .warnings = json_array(),
+                         .output = json_array()};
+    struct pm_trial_listener listener = {hear, &f};
+    bool has_socket = check_socket(&f);
+    char *failure = pm_trial_run(group, options->explain ? &explain : NULL, &listener);
+    if (failure)
+        hear(&f, PM_TRIAL_ERROR, failure, strlen(failure));
+    bool is_fine = !failure && has_socket;
+    const char *reason = failure || has_socket ? failure : json_string_value(json_array_get(f.errors, 0));
+    json_t *facts = options->explain ? pm_explain_facts(&explain, group) : NULL;
+    char *verdict = facts ? pm_explain_verdict(facts, reason, f.warnings) : NULL;
+    print_end(&f, is_fine, facts, verdict);
+    json_array_append_new(json_object_get(document, "groups"), document_group(&f, is_fine, facts, verdict));
+    free(failure);
+    pm_explain_free(&explain);
+    return is_fine;
 }
 
 static bool is_named(const struct cfg_group *group, char **names)
@@ -224,39 +190,86 @@ static bool is_named(const struct cfg_group *group, char **names)
     return false;
 }
 
-static int check_groups(const struct cfg *cfg, char **names)
+static int check_groups(const struct cfg *cfg, const struct options *options, json_t *document)
 {
     bool fine = true;
-    for (char **name = names; *name; name++)
-        if (!cfg_find_group(cfg, *name))
-            return command_usage("the configuration has no group", *name);
     for (size_t i = 0; i < cfg->group_count; i++)
-        if (is_named(cfg->groups[i], names))
-            fine = try_group(cfg->groups[i]) && fine;
+        if (is_named(cfg->groups[i], options->names))
+            fine = try_group(cfg->groups[i], options, document) && fine;
     return fine ? EXIT_SUCCESS : EXIT_FAILURE;
 }
 
-int command_check(int argc, char **argv)
+/* The messages of the configuration; those of the text form go to stderr. */
+static void report_config(const struct cfg_report *report, const struct options *options, json_t *document)
 {
-    static const struct option options[] = {{"config", required_argument, NULL, 'c'},
-                                            {"test", no_argument, NULL, 't'},
-                                            {"help", no_argument, NULL, 'h'},
-                                            {0}};
-    const char *path = CONFIG_DEFAULT;
+    for (size_t i = 0; i < report->count; i++) {
+        const struct cfg_message *message = &report->messages[i];
+        const char *key = message->severity == CFG_WARNING ? "warnings" : "errors";
+        json_array_append_new(json_object_get(document, key),
+                              string_of(message->text, strlen(message->text)));
+        if (!options->json)
+            fprintf(stderr, "%s%s\n", message->severity == CFG_WARNING ? "warning: " : "", message->text);
+    }
+}
+
+/* Everything between the options and the document. The exit code. */
+static int check(const struct options *options, json_t *document)
+{
+    struct cfg_report report = {0};
+    struct cfg *cfg = cfg_load(options->config, &report);
+    report_config(&report, options, document);
+    cfg_report_free(&report);
+    if (!cfg)
+        return EXIT_CONFIG;
+    int result = 0;
+    for (char **name = options->names; *name && result == 0; name++)
+        if (!cfg_find_group(cfg, *name))
+            result = command_usage("the configuration has no group", *name);
+    if (result == 0)
+        result = check_groups(cfg, options, document);
+    cfg_free(cfg);
+    return result;
+}
+
+/* COMMAND_GO_ON, or the exit code that the command is done with. */
+static int take_options(int argc, char **argv, struct options *taken)
+{
+    static const struct option options[] = {
+        {"config", required_argument, NULL, 'c'}, {"test", no_argument, NULL, 't'},
+        {"explain", no_argument, NULL, 'e'},      {"json", no_argument, NULL, 'j'},
+        {"help", no_argument, NULL, 'h'},         {0}};
     int option;
     optind = 1; /* the run command may have read some of them */
     while ((option = getopt_long(argc, argv, "c:th", options, NULL)) != -1) {
         if (option == 'c')
-            path = optarg;
+            taken->config = optarg;
+        else if (option == 'e')
+            taken->explain = true;
+        else if (option == 'j')
+            taken->json = true;
         else if (option == 'h')
             return fputs(help, stdout) >= 0 ? EXIT_SUCCESS : EXIT_FAILURE;
         else if (option != 't')
             return EXIT_USAGE;
     }
-    struct cfg *cfg = command_load(path);
-    if (!cfg)
-        return EXIT_CONFIG;
-    int result = check_groups(cfg, argv + optind);
-    cfg_free(cfg);
+    taken->names = argv + optind;
+    return COMMAND_GO_ON;
+}
+
+int command_check(int argc, char **argv)
+{
+    struct options options = {.config = CONFIG_DEFAULT};
+    int result = take_options(argc, argv, &options);
+    if (result != COMMAND_GO_ON)
+        return result;
+    json_t *document = json_pack("{s:b, s:[], s:[], s:[]}", "ok", false, "errors", "warnings", "groups");
+    if (!document)
+        return command_usage("no memory for the findings", NULL);
+    result = check(&options, document);
+    json_object_set_new(document, "ok", json_boolean(result == EXIT_SUCCESS));
+    if (options.json && result != EXIT_USAGE &&
+        (json_dumpf(document, stdout, JSON_INDENT(2) | JSON_ENSURE_ASCII) < 0 || putchar('\n') == EOF))
+        result = EXIT_FAILURE;
+    json_decref(document);
     return result;
 }

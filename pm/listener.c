@@ -68,8 +68,7 @@ static int look_up_group(const char *name, gid_t *gid, struct err *e)
     return 0;
 }
 
-/* Owner and group: listen-owner and listen-group, else the group's own user and its group. */
-static int find_owner(const struct cfg_group *group, uid_t *uid, gid_t *gid, struct err *e)
+int pm_listener_find_owner(const struct cfg_group *group, uid_t *uid, gid_t *gid, struct err *e)
 {
     *uid = (uid_t)-1;
     *gid = (gid_t)-1;
@@ -114,7 +113,7 @@ static int apply_permissions(const struct pm_listener *l, const struct cfg_group
     gid_t gid;
     if (!l->path)
         return 0;
-    if (find_owner(group, &uid, &gid, e) < 0)
+    if (pm_listener_find_owner(group, &uid, &gid, e) < 0)
         return -1;
     int file = open_own_file(l);
     if (file < 0)

@@ -3,6 +3,7 @@
 #define PM_LISTENER_H
 
 #include <stdbool.h>
+#include <sys/types.h>
 
 struct cfg_group;
 struct err;
@@ -26,6 +27,10 @@ void pm_listener_close_door(struct pm_listener *l);
 
 /* How many hold it. */
 unsigned pm_listener_holders(const struct pm_listener *l);
+
+/* Who the socket file of a group is given to: listen-owner and listen-group, else the group's own user and
+ * its group; -1 for what stays as it is made. 0, or -1 with *e: there is no such user or group. */
+int pm_listener_find_owner(const struct cfg_group *group, uid_t *uid, gid_t *gid, struct err *e);
 
 int pm_listener_fd(const struct pm_listener *l);
 const char *pm_listener_address(const struct pm_listener *l);

@@ -31,6 +31,7 @@ struct host {
     uint32_t slot;   /* a worker's index in the scoreboard */
     uint64_t serial; /* a worker's, unique in the supervisor's life */
     bool check_only; /* pyfpm check: import, report, exit */
+    bool explain;    /* pyfpm check --explain: tell the facts as well */
 };
 
 /* link.c: the channel ------------------------------------------------------------------------- */

@@ -99,6 +99,12 @@ void host_link_start(struct host *h)
     log_set_sink(send_log, h);
 }
 
+/* Any other message comes once, its text cut. */
+static bool comes_in_pieces(int wire_type)
+{
+    return wire_type == WIRE_LOG || wire_type == WIRE_EXPLAIN;
+}
+
 int host_link_send(const struct host *h, int wire_type, uint32_t flags, const char *text)
 {
     struct wire_msg m;
@@ -111,6 +117,6 @@ int host_link_send(const struct host *h, int wire_type, uint32_t flags, const ch
             return -1;
         text += size;
         text_size -= size;
-    } while (wire_type == WIRE_LOG && text_size > 0); /* any other message comes once, its text cut */
+    } while (comes_in_pieces(wire_type) && text_size > 0);
     return 0;
 }

@@ -10,6 +10,7 @@
 #include "base/wire.h"
 #include "config/config.h"
 #include "pyhost/apps.h"
+#include "pyhost/explain.h"
 #include "pyhost/host.h"
 #include "pyhost/identity.h"
 #include "pyhost/overlay.h"
@@ -41,6 +42,7 @@ const char *__asan_default_options(void)
 struct options {
     bool describe;
     bool check;
+    bool explain;
     bool no_preload;
 };
 
@@ -51,6 +53,8 @@ static int parse_options(int argc, char **argv, struct options *options)
             options->describe = true;
         else if (strcmp(argv[i], "--check") == 0)
             options->check = true;
+        else if (strcmp(argv[i], "--explain") == 0)
+            options->check = options->explain = true;
         else if (strcmp(argv[i], "--no-preload") == 0)
             options->no_preload = true;
         else
@@ -129,6 +133,16 @@ static int attach_group(struct host *h, struct err *e)
     return h->score ? 0 : -1;
 }
 
+static int lay_environment(struct host *h, struct err *e)
+{
+    if (!h->check_only)
+        return host_overlay_apply(h->group, CFG_INTERPRETER_MAIN, e);
+    host_explain_baseline(h);
+    int result = host_overlay_apply(h->group, CFG_INTERPRETER_MAIN, e);
+    host_explain_overlay(h);
+    return result;
+}
+
 /* Everything before the applications: who we are, and which Python. */
 static int prepare(struct host *h, struct cfg_group **group, struct err *e)
 {
@@ -138,7 +152,8 @@ static int prepare(struct host *h, struct cfg_group **group, struct err *e)
     name_process(h->group);
     if (attach_group(h, e) < 0 || host_identity_assume(h->group, e) < 0)
         return -1;
-    if (host_python_start(h->group, e) < 0 || host_overlay_apply(h->group, CFG_INTERPRETER_MAIN, e) < 0)
+    host_explain_files(h);
+    if (host_python_start(h->group, e) < 0 || lay_environment(h, e) < 0)
         return -1;
     h->apps = host_apps_new(h->group, e);
     return h->apps ? 0 : -1;
@@ -150,6 +165,7 @@ static int run(struct host *h, const struct options *options)
     struct err e;
     if (prepare(h, &group, &e) < 0) {
         host_link_send(h, WIRE_TEMPLATE_FAILED, 0, e.text);
+        host_explain_finish(h);
         return 1;
     }
     int status = h->check_only ? host_template_check(h) : host_template_run(h, !options->no_preload);
@@ -170,7 +186,7 @@ int main(int argc, char **argv)
     if (is_supervised && !is_of_same_build(argv[0])) /* whose options we may not know either */
         return HOST_EXIT_OTHER_BUILD;
     if (parsed < 0) {
-        fprintf(stderr, "usage: %s [--check] [--no-preload] | --describe\n", argv[0]);
+        fprintf(stderr, "usage: %s [--check [--explain]] [--no-preload] | --describe\n", argv[0]);
         return EXIT_USAGE;
     }
     if (!is_supervised) {
@@ -178,6 +194,7 @@ int main(int argc, char **argv)
         return EXIT_USAGE;
     }
     h.check_only = options.check;
+    h.explain = options.explain;
     ignore_write_signals();
     host_link_start(&h);
     return run(&h, &options);

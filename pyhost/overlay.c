@@ -84,13 +84,6 @@ static int append_path(PyObject *list, const char *path)
     return result;
 }
 
-/* Adds a sentence of its own line. */
-static void append_sentence(struct err *all, const struct err *one)
-{
-    size_t used = strlen(all->text);
-    snprintf(all->text + used, sizeof all->text - used, "%s%s", used > 0 ? "\n" : "", one->text);
-}
-
 /* Resolves every entry into folders. 0, or -1 with the reasons added to *e (or an exception). mount: of the
  * application that has the entries, or NULL. */
 static int resolve_entries(const struct cfg_list *entries, const char *mount, PyObject *folders,
@@ -104,8 +97,7 @@ static int resolve_entries(const struct cfg_list *entries, const char *mount, Py
             err_prefix(&one, "python-path");
             if (mount)
                 err_prefix(&one, "application at %.200s", mount);
-            append_sentence(e, &one);
-            result = -1;
+            result = err_append(e, &one);
         } else if (append_path(folders, folder) < 0) {
             return -1;
         }

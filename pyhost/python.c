@@ -73,20 +73,36 @@ static bool lacks_standard_library(const char *prefix, struct err *why)
     return true;
 }
 
+/* The environment or installation that a folder lies in; false when it is in none. */
+static bool find_home_above(const char *folder, char above[4096], bool *is_venv)
+{
+    char path[4096];
+    snprintf(above, 4096, "%s", folder);
+    for (char *slash; (slash = strrchr(above, '/')) != NULL && slash != above;) {
+        *slash = '\0';
+        *is_venv = access(join(path, above, "pyvenv.cfg"), F_OK) == 0;
+        if (*is_venv || has_standard_library(above))
+            return true;
+    }
+    return false;
+}
+
 /* Why a prefix has no standard library for us; *e gets the sentence. Always -1. */
 static int explain_prefix(const char *home, struct err *e)
 {
-    char path[4096];
-    if (access(join(path, home, "encodings"), F_OK) == 0)
+    char path[4096], above[4096];
+    bool is_library = access(join(path, home, "encodings"), F_OK) == 0, is_venv;
+    if (find_home_above(home, above, &is_venv))
+        return err_set(e, "python-home %s is %s of the %s %s; say python-home: %s", home,
+                       is_library ? "the library folder" : "a folder",
+                       is_venv ? "virtual environment" : "Python installation", above, above);
+    if (is_library)
         return err_set(e, "python-home %s is the library folder of a Python; give the folder above its lib",
                        home);
-    if (access(join(path, home, "../pyvenv.cfg"), F_OK) == 0)
-        return err_set(
-            e, "python-home %s is a folder inside a virtual environment; give the environment's own", home);
     if (access(join(path, home, "lib/python" HOST_PYTHON_VERSION), F_OK) < 0 && errno != EACCES)
         return err_set(e,
                        "python-home %s is not an environment of Python %s: it has neither pyvenv.cfg nor "
-                       "lib/python%s",
+                       "lib/python%s; give the root of a virtual environment or the prefix of a Python",
                        home, HOST_PYTHON_VERSION, HOST_PYTHON_VERSION);
     lacks_standard_library(home, e);
     return err_prefix(e, "python-home %s", home);
@@ -107,78 +123,103 @@ static void diagnose_base(const char *home, const struct venv *v, struct err *di
     if (!prefix_above(home ? v->home : bin, prefix) || !lacks_standard_library(prefix, &why))
         return;
     if (home)
-        err_set(diagnosis, "python-home %s was made from the Python in %s, which cannot be used: %.8000s",
-                home, v->home, why.text);
+        err_set(diagnosis,
+                "python-home %s was made from the Python in %s, which cannot be used: %.8000s; %smake the "
+                "environment anew (python%s -m venv --clear %s)",
+                home, v->home, why.text, venv_find_closed(prefix, bin) ? "or " : "put that Python back, or ",
+                HOST_PYTHON_VERSION, home);
     else
         err_set(diagnosis, "the Python that this host was built for cannot be used: %.8000s", why.text);
 }
 
-static int compare_version(const char *key, const char *folder, const struct venv *v, struct err *e)
+static int compare_version(const struct cfg_group *group, const char *key, const char *folder,
+                           const struct venv *v, struct err *e)
 {
     if (v->version[0] == '\0' || strcmp(v->version, HOST_PYTHON_VERSION) == 0)
         return 0;
-    return err_set(e, "%s %s belongs to Python %s (so says %s), but this host runs Python %s", key, folder,
-                   v->version, v->source, HOST_PYTHON_VERSION);
+    bool is_asked_for = strcmp(group->python_version, "auto") != 0;
+    return err_set(
+        e,
+        "%s %s belongs to Python %s (so says %s), but this host runs Python %s%s; %smake it anew with "
+        "python%s",
+        key, folder, v->version, v->source, HOST_PYTHON_VERSION,
+        is_asked_for ? ", which python-version asks for" : "",
+        is_asked_for ? "take python-version out, or " : "", HOST_PYTHON_VERSION);
 }
 
-static int check_home(const char *home, struct venv *v, struct err *e)
+static int check_home(const struct cfg_group *group, struct venv *v, struct err *e)
 {
+    const char *home = group->python_home;
     if (venv_inspect(home, v, e) < 0)
         return err_prefix(e, "python-home");
-    if (compare_version("python-home", home, v, e) < 0)
+    if (compare_version(group, "python-home", home, v, e) < 0)
         return -1;
     return v->is_venv || has_standard_library(home) ? 0 : explain_prefix(home, e);
 }
 
-/* Entries that are bad in other ways are the overlay's to report, all at once. */
-static int check_path_entry(const char *entry, const char *mount, struct err *e)
+/* mount: of the application that has the entry, or NULL. */
+static int check_path_entry(const struct cfg_group *group, const char *mount, const char *entry,
+                            struct err *e)
 {
     char key[512] = "python-path";
     struct venv v;
     struct err ignored;
-    char root[4096];
+    char root[4096], folder[4096];
     if (!venv_root_of(entry, root))
         snprintf(root, sizeof root, "%s", entry);
-    if (venv_inspect(root, &v, &ignored) < 0 || !v.is_venv)
-        return 0;
     if (mount)
         snprintf(key, sizeof key, "application at %.400s: python-path", mount);
-    return compare_version(key, entry, &v, e);
-}
-
-/* The group's entries, and those of its applications. */
-static int check_path_entries(const struct cfg_group *group, struct err *e)
-{
-    for (size_t i = 0; i < group->python_path.count; i++)
-        if (check_path_entry(group->python_path.items[i], NULL, e) < 0)
-            return -1;
-    for (size_t i = 0; i < group->applications.count; i++) {
-        const struct cfg_application *a = &group->applications.items[i];
-        for (size_t j = 0; j < a->python_path.count; j++)
-            if (check_path_entry(a->python_path.items[j], a->mount, e) < 0)
-                return -1;
-    }
+    if (venv_inspect(root, &v, &ignored) == 0 && v.is_venv && compare_version(group, key, entry, &v, e) < 0)
+        return -1;
+    if (venv_overlay_folder(entry, HOST_PYTHON_VERSION, folder, e) < 0)
+        return err_prefix(e, "%s", key);
     return 0;
 }
 
-/* The reason that CPython gives, followed by what the file system shows. Always -1. */
+static int check_path_entries(const struct cfg_group *group, const char *mount,
+                              const struct cfg_list *entries, struct err *e)
+{
+    struct err one;
+    int result = 0;
+    for (size_t i = 0; i < entries->count; i++)
+        if (check_path_entry(group, mount, entries->items[i], &one) < 0)
+            result = err_append(e, &one);
+    return result;
+}
+
+/* Everything that is wrong with the folders that the group and its applications name, a line each. 0, or -1
+ * with *e. */
+static int check_folders(const struct cfg_group *group, struct venv *v, struct err *e)
+{
+    struct err one;
+    int result = 0;
+    e->text[0] = '\0';
+    if (group->python_home && check_home(group, v, &one) < 0)
+        result = err_append(e, &one);
+    result |= check_path_entries(group, NULL, &group->python_path, e);
+    for (size_t i = 0; i < group->applications.count; i++)
+        result |= check_path_entries(group, group->applications.items[i].mount,
+                                     &group->applications.items[i].python_path, e);
+    return result;
+}
+
+/* The reason that CPython gives; before it what the file system shows, if it shows any. Always -1. */
 static int explain_status(PyStatus status, const struct err *diagnosis, struct err *e)
 {
     char cause[2048] = "";
+    struct err reason;
+    *e = *diagnosis;
     if (PyStatus_IsExit(status)) {
-        err_set(e, "Python %s would not start: it asked to exit with status %d", HOST_PYTHON_VERSION,
+        err_set(&reason, "Python %s would not start: it asked to exit with status %d", HOST_PYTHON_VERSION,
                 status.exitcode);
     } else {
         if (PyGILState_GetThisThreadState() && PyErr_Occurred())
             host_pyerr_summarize(cause, sizeof cause);
-        err_set(e, "Python %s would not start: %s%s%s%s%s", HOST_PYTHON_VERSION,
+        err_set(&reason, "Python %s would not start: %s%s%s%s%s", HOST_PYTHON_VERSION,
                 status.func ? status.func : "", status.func ? ": " : "",
                 status.err_msg ? status.err_msg : "no reason given", cause[0] ? "; " : "", cause);
     }
-    size_t used = strlen(e->text);
-    if (diagnosis->text[0])
-        snprintf(e->text + used, sizeof e->text - used, "\n%s", diagnosis->text);
-    return -1;
+    return err_append(e, &reason);
 }
 
 /* What sys.executable will be, and with it where CPython looks for pyvenv.cfg and for its library. */
@@ -254,9 +295,7 @@ int host_python_start(const struct cfg_group *group, struct err *e)
 {
     struct venv v = {.is_venv = false};
     struct err diagnosis = {.text = ""};
-    if (group->python_home && check_home(group->python_home, &v, e) < 0)
-        return -1;
-    if (check_path_entries(group, e) < 0)
+    if (check_folders(group, &v, e) < 0)
         return -1;
     diagnose_base(group->python_home, &v, &diagnosis);
 
@@ -270,6 +309,12 @@ int host_python_start(const struct cfg_group *group, struct err *e)
     return host_streams_buffer_lines(e);
 }
 
+const char *host_python_library(void)
+{
+    static Dl_info library; /* the name in it is the dynamic linker's */
+    return dladdr((const void *)&Py_GetVersion, &library) != 0 && library.dli_fname ? library.dli_fname : "-";
+}
+
 int host_python_describe(void)
 {
     const char *flags = "-";
@@ -280,11 +325,8 @@ int host_python_describe(void)
 #elif defined(Py_DEBUG)
     flags = "d";
 #endif
-    Dl_info library;
-    if (dladdr((const void *)&Py_GetVersion, &library) == 0 || !library.dli_fname)
-        library.dli_fname = "-";
     const char *version = Py_GetVersion(); /* of the library that is loaded: "3.11.2 (main, ...) [GCC ...]" */
     int written = printf("%s\t%.*s\t%s\t%s\t%s\t%s\n", HOST_PYTHON_VERSION, (int)strcspn(version, " "),
-                         version, flags, stamp_of_build(), HOST_PYTHON_EXECUTABLE, library.dli_fname);
+                         version, flags, stamp_of_build(), HOST_PYTHON_EXECUTABLE, host_python_library());
     return written > 0 && fflush(stdout) == 0 ? 0 : -1;
 }

@@ -9,6 +9,9 @@ struct err;
  * calling thread holds the GIL. 0, or -1 with *e: a sentence that says what is wrong with which folder. */
 int host_python_start(const struct cfg_group *group, struct err *e);
 
+/* The path of the libpython that this program embeds, or "-". Before or after the start. */
+const char *host_python_library(void);
+
 /* Prints what this program embeds, on one line with tabs between: X.Y, X.Y.Z of the library that is loaded,
  * the ABI's letters or "-", the stamp (base/stamp.h), the interpreter that it was built for, the library. For
  * `pyfpm pythons` (pm/host_about.h). */

@@ -16,6 +16,7 @@
 #include "base/wire.h"
 #include "config/config.h"
 #include "pyhost/apps.h"
+#include "pyhost/explain.h"
 #include "pyhost/host.h"
 #include "pyhost/leftover.h"
 #include "pyhost/scripts.h"
@@ -313,7 +314,7 @@ int host_template_run(struct host *h, bool may_preload)
     }
 }
 
-int host_template_check(struct host *h)
+static int import_for_check(struct host *h)
 {
     static struct leftover_before before; /* 8 KiB, main thread only */
     char leftovers[LEFTOVER_TEXT_MAX];
@@ -333,4 +334,11 @@ int host_template_check(struct host *h)
     }
     host_apps_release(h->apps);
     return host_link_send(h, WIRE_TEMPLATE_READY, WIRE_PRELOADED, "") < 0 ? 1 : 0;
+}
+
+int host_template_check(struct host *h)
+{
+    int status = import_for_check(h);
+    host_explain_finish(h);
+    return status;
 }
