@@ -65,6 +65,7 @@ enum {
     WIRE_EXPLAIN_PATH = 1,      /* sys.path; */
     WIRE_EXPLAIN_INSTALLED = 2, /* what is installed */
     WIRE_EXPLAIN_SECTIONS = 3,
+    WIRE_EXPLAIN_SENDER = 3,    /* no object: from here on the other two come from the process in serial only */
     WIRE_EXPLAIN_END = 256, /* the object is complete; no text */
 
     WIRE_RELEASE_LAST = 1, /* the group ends: answer what is queued, close what is kept */

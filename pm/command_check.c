@@ -231,6 +231,22 @@ static int check(const struct options *options, json_t *document)
     return result;
 }
 
+/* EXIT_USAGE, with a sentence about the word that getopt_long(3) has just refused. */
+static int refuse_option(const char *word, int option)
+{
+    char text[256];
+    if (option == ':')
+        snprintf(text, sizeof text, "%.200s needs a value", word);
+    else if (strncmp(word, "--", 2) == 0 && strchr(word, '='))
+        snprintf(text, sizeof text, "check has no option %.200s, or it takes no value", word);
+    else if (strncmp(word, "--", 2) == 0)
+        snprintf(text, sizeof text, "check has no option %.200s", word);
+    else
+        snprintf(text, sizeof text, "check has no option -%c", optopt);
+    fprintf(stderr, "pyfpm: %s (see pyfpm check --help)\n", text);
+    return EXIT_USAGE;
+}
+
 /* COMMAND_GO_ON, or the exit code that the command is done with. */
 static int take_options(int argc, char **argv, struct options *taken)
 {
@@ -240,7 +256,8 @@ static int take_options(int argc, char **argv, struct options *taken)
         {"help", no_argument, NULL, 'h'},         {0}};
     int option;
     optind = 1; /* the run command may have read some of them */
-    while ((option = getopt_long(argc, argv, "c:th", options, NULL)) != -1) {
+    opterr = 0;
+    while ((option = getopt_long(argc, argv, ":c:th", options, NULL)) != -1) {
         if (option == 'c')
             taken->config = optarg;
         else if (option == 'e')
@@ -250,7 +267,7 @@ static int take_options(int argc, char **argv, struct options *taken)
         else if (option == 'h')
             return fputs(help, stdout) >= 0 ? EXIT_SUCCESS : EXIT_FAILURE;
         else if (option != 't')
-            return EXIT_USAGE;
+            return refuse_option(argv[optind - 1], option);
     }
     taken->names = argv + optind;
     return COMMAND_GO_ON;

@@ -100,26 +100,35 @@ static const struct field facts_fields[] = {
 /* Pieces ---------------------------------------------------------------------------------------------------
  */
 
-void pm_explain_take(struct pm_explain *x, uint32_t flags, const char *text, size_t text_size)
+/* The application could send these as well, had it not been told of in time who does. The kernel says who
+ * sent m. */
+static bool is_forged(const struct pm_explain *x, const struct wire_msg *m, uint32_t section)
 {
-    uint32_t number = flags & ~(uint32_t)WIRE_EXPLAIN_END;
-    if (number >= WIRE_EXPLAIN_SECTIONS)
+    return section != WIRE_EXPLAIN_FILES && (x->sender == 0 || m->sender != x->sender);
+}
+
+void pm_explain_take(struct pm_explain *x, const struct wire_msg *m)
+{
+    uint32_t number = m->flags & ~(uint32_t)WIRE_EXPLAIN_END;
+    if (number == WIRE_EXPLAIN_SENDER && x->sender == 0)
+        x->sender = (pid_t)m->serial;
+    if (number >= WIRE_EXPLAIN_SECTIONS || is_forged(x, m, number))
         return;
     struct pm_explain_section *section = &x->sections[number];
-    size_t total = text_size;
+    size_t total = m->text_size;
     for (size_t i = 0; i < WIRE_EXPLAIN_SECTIONS; i++)
         total += x->sections[i].size;
-    if (section->is_complete) /* whatever else says it is the explanation came too late */
+    if (section->is_complete)
         return;
-    char *larger = total > TOTAL_SIZE_MAX ? NULL : realloc(section->text, section->size + text_size + 1);
+    char *larger = total > TOTAL_SIZE_MAX ? NULL : realloc(section->text, section->size + m->text_size + 1);
     if (!larger) {
         x->is_too_long = true;
     } else {
-        memcpy(larger + section->size, text, text_size);
+        memcpy(larger + section->size, m->text, m->text_size);
         section->text = larger;
-        section->size += text_size;
+        section->size += m->text_size;
     }
-    section->is_complete = flags & WIRE_EXPLAIN_END;
+    section->is_complete = m->flags & WIRE_EXPLAIN_END;
 }
 
 bool pm_explain_is_awaited(const struct pm_explain *x)

@@ -7,7 +7,8 @@
 #include <jansson.h>
 #include <stdbool.h>
 #include <stddef.h>
-#include <stdint.h>
+#include <stdio.h>
+#include <sys/types.h>
 
 struct cfg_group;
 
@@ -18,11 +19,14 @@ struct pm_explain {
         size_t size;
         bool is_complete;
     } sections[WIRE_EXPLAIN_SECTIONS];
+    pid_t sender; /* of what Python tells, as the host named it before it imported the application; 0: not yet
+                   */
     bool is_too_long;
 };
 
-/* Takes the flags and text of a WIRE_EXPLAIN message. What is too much in all is dropped and said later. */
-void pm_explain_take(struct pm_explain *x, uint32_t flags, const char *text, size_t text_size);
+/* Takes a WIRE_EXPLAIN message. What is too much in all is dropped and said later; what somebody else than
+ * the named process sends for it is ignored. */
+void pm_explain_take(struct pm_explain *x, const struct wire_msg *m);
 
 /* Is there something that the host has not sent? */
 bool pm_explain_is_awaited(const struct pm_explain *x);

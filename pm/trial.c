@@ -119,7 +119,7 @@ static bool take_message(struct trial *t)
     else if (m.type == WIRE_LOG && m.flags < LOG_LEVEL_NOTICE)
         say(t, m.flags == LOG_LEVEL_WARNING ? PM_TRIAL_WARNING : PM_TRIAL_ERROR, m.text, m.text_size);
     else if (m.type == WIRE_EXPLAIN && t->explain)
-        pm_explain_take(t->explain, m.flags, m.text, m.text_size);
+        pm_explain_take(t->explain, &m);
     return true;
 }
 

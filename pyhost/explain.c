@@ -225,6 +225,16 @@ static _Noreturn void run_helper(const struct host *h, int pipe_end, int parent)
     _exit(done ? 0 : 1);
 }
 
+/* Before the application can say anything. */
+static void name_helper(const struct host *h)
+{
+    struct wire_msg m;
+    wire_init(&m, WIRE_EXPLAIN);
+    m.flags = WIRE_EXPLAIN_SENDER;
+    m.serial = (uint64_t)helper;
+    wire_send(h->channel, &m);
+}
+
 static void fork_helper(const struct host *h)
 {
     int ends[2];
@@ -244,7 +254,9 @@ static void fork_helper(const struct host *h)
     fd_close(&ends[0]);
     fd_close(&self);
     helper_pipe = fd_take(&ends[1]);
-    if (helper < 0)
+    if (helper > 0)
+        name_helper(h);
+    else
         fd_close(&helper_pipe);
 }
 

@@ -276,7 +276,8 @@ def finder_facts(names_now, code):
         mapping = getattr(module, 'MAPPING', None)      # of setuptools' editable installs
         if isinstance(mapping, dict):
             one['maps'] = ['%s: %s' % (text(key), text(value)) for key, value in list(mapping.items())[:ITEMS_MAX]]
-        facts.append(one)
+        if one not in facts:    # site runs the .pth files of a venv twice
+            facts.append(one)
     before = [name.rpartition('.')[2] for name, _ in finders]
     for name in names_now or []:
         if name in before:

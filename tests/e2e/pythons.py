@@ -22,12 +22,16 @@ def default():
                           capture_output=True, text=True, check=True).stdout.strip()
 
 
+def everywhere(version):
+    """The paths where an X.Y interpreter may be, those first that are preferred."""
+    root = os.environ.get('PYENV_ROOT') or os.path.expanduser('~/.pyenv')
+    return [f'/usr/bin/python{version}', f'/usr/local/bin/python{version}',
+            *glob.glob(f'/opt/*/bin/python{version}'), *sorted(glob.glob(f'{root}/versions/*/bin/python{version}'))]
+
+
 def interpreter(version):
     """The path of an X.Y interpreter, or None."""
-    root = os.environ.get('PYENV_ROOT') or os.path.expanduser('~/.pyenv')
-    places = [f'/usr/bin/python{version}', f'/usr/local/bin/python{version}',
-              *glob.glob(f'/opt/*/bin/python{version}'), *sorted(glob.glob(f'{root}/versions/*/bin/python{version}'))]
-    return next((place for place in places if os.access(place, os.X_OK)), None)
+    return next((place for place in everywhere(version) if os.access(place, os.X_OK)), None)
 
 
 def other():

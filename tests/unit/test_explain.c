@@ -30,11 +30,24 @@ static char *json_of(const char *text)
     return json;
 }
 
+#define SENDER 42
+
+static void send_piece(struct pm_explain *x, pid_t sender, uint32_t flags, const char *text, size_t size)
+{
+    static struct wire_msg m;
+    wire_init(&m, WIRE_EXPLAIN);
+    m.flags = flags;
+    m.sender = sender;
+    m.serial = (uint64_t)sender;
+    wire_set_text(&m, text, size);
+    pm_explain_take(x, &m);
+}
+
 static void take(struct pm_explain *x, uint32_t section, const char *text)
 {
     char *json = json_of(text);
-    pm_explain_take(x, section, json, strlen(json));
-    pm_explain_take(x, section | WIRE_EXPLAIN_END, "", 0);
+    send_piece(x, SENDER, section, json, strlen(json));
+    send_piece(x, SENDER, section | WIRE_EXPLAIN_END, "", 0);
     free(json);
 }
 
@@ -58,7 +71,7 @@ static char *print(const json_t *facts)
 /* What a person sees when a host sends these three. */
 static char *print_sent(const char *files, const char *path, const char *installed)
 {
-    struct pm_explain x = {.is_too_long = false};
+    struct pm_explain x = {.sender = SENDER};
     if (files)
         take(&x, WIRE_EXPLAIN_FILES, files);
     if (path)
@@ -208,7 +221,7 @@ static void test_what_cannot_be_read_is_a_note(void **state)
 
 static void test_wrong_types_and_unknown_keys_are_left_out(void **state)
 {
-    struct pm_explain x = {.is_too_long = false};
+    struct pm_explain x = {.sender = SENDER};
     (void)state;
     take(&x, WIRE_EXPLAIN_FILES,
          "{'uid': 'root', 'user': 0, 'baseline': [], 'python': {'host': {}, 'version': '3'}, 'overlay': "
@@ -235,12 +248,12 @@ static void test_wrong_types_and_unknown_keys_are_left_out(void **state)
 static void test_too_much_is_dropped_and_said(void **state)
 {
     static char piece[WIRE_TEXT_MAX];
-    struct pm_explain x = {.is_too_long = false};
+    struct pm_explain x = {.sender = SENDER};
     (void)state;
     memset(piece, ' ', sizeof piece);
     take(&x, WIRE_EXPLAIN_FILES, FILES_SENT);
     for (int i = 0; i < 1000; i++) /* 16 MB */
-        pm_explain_take(&x, WIRE_EXPLAIN_PATH, piece, sizeof piece);
+        send_piece(&x, SENDER, WIRE_EXPLAIN_PATH, piece, sizeof piece);
     assert_true(x.is_too_long);
     assert_true(x.sections[WIRE_EXPLAIN_PATH].size <= 4 * 1024 * 1024);
     json_t *facts = pm_explain_facts(&x, a_group());
@@ -253,20 +266,41 @@ static void test_too_much_is_dropped_and_said(void **state)
 
 static void test_what_comes_after_the_end_is_ignored(void **state)
 {
-    struct pm_explain x = {.is_too_long = false};
+    struct pm_explain x = {.sender = SENDER};
     (void)state;
     take(&x, WIRE_EXPLAIN_FILES, FILES_SENT);
     assert_true(pm_explain_is_awaited(&x));
     take(&x, WIRE_EXPLAIN_PATH, "{'notes': ['true']}");
     take(&x, WIRE_EXPLAIN_PATH, "garbage");
     take(&x, 77, "garbage");
-    pm_explain_take(&x, UINT32_MAX, "garbage", 7);
+    send_piece(&x, SENDER, UINT32_MAX, "garbage", 7);
     take(&x, WIRE_EXPLAIN_INSTALLED, "{}");
     assert_false(pm_explain_is_awaited(&x));
     json_t *facts = pm_explain_facts(&x, a_group());
     char *text = print(facts);
     assert_non_null(strstr(text, "  note           true\n"));
     assert_null(strstr(text, "cannot be read"));
+    free(text);
+    json_decref(facts);
+    pm_explain_free(&x);
+}
+
+static void test_only_the_named_process_is_believed(void **state)
+{
+    struct pm_explain x = {.sender = 0};
+    (void)state;
+    take(&x, WIRE_EXPLAIN_FILES, FILES_SENT);
+    take(&x, WIRE_EXPLAIN_PATH, "{'notes': ['before anybody was named']}");
+    assert_int_equal(x.sections[WIRE_EXPLAIN_PATH].size, 0);
+    send_piece(&x, SENDER, WIRE_EXPLAIN_SENDER, "", 0);
+    send_piece(&x, 7, WIRE_EXPLAIN_SENDER, "", 0);
+    send_piece(&x, 7, WIRE_EXPLAIN_PATH, "forged", 6);
+    send_piece(&x, 7, WIRE_EXPLAIN_PATH | WIRE_EXPLAIN_END, "", 0);
+    take(&x, WIRE_EXPLAIN_PATH, "{'notes': ['true']}");
+    take(&x, WIRE_EXPLAIN_INSTALLED, "{}");
+    json_t *facts = pm_explain_facts(&x, a_group());
+    char *text = print(facts);
+    assert_string_equal(strstr(text, "  note"), "  note           true\n");
     free(text);
     json_decref(facts);
     pm_explain_free(&x);
@@ -426,6 +460,7 @@ int main(void)
         cmocka_unit_test(test_wrong_types_and_unknown_keys_are_left_out),
         cmocka_unit_test(test_too_much_is_dropped_and_said),
         cmocka_unit_test(test_what_comes_after_the_end_is_ignored),
+        cmocka_unit_test(test_only_the_named_process_is_believed),
         cmocka_unit_test(test_deep_and_long_values_do_no_harm),
         cmocka_unit_test(test_damaged_explanations_do_no_harm),
         cmocka_unit_test(test_each_situation_has_its_verdict),
