@@ -122,13 +122,21 @@ static void describe_hosts(char *text, size_t text_size)
     free(versions);
 }
 
+/* Where a path of the group is for us, who are not in its chroot. */
+static const char *path_from_here(const struct cfg_group *group, const char *path, char from_here[PATH_MAX])
+{
+    snprintf(from_here, PATH_MAX, "%s%s", group->chroot ? group->chroot : "", path);
+    return from_here;
+}
+
 /* Fills *v from the first virtual environment in a python-path that says its version. */
-static bool find_venv(const struct cfg_list *entries, struct venv *v)
+static bool find_venv(const struct cfg_group *group, const struct cfg_list *entries, struct venv *v)
 {
     for (size_t i = 0; i < entries->count; i++) {
-        char root[4096];
+        char root[4096], path[PATH_MAX];
         struct err ignored; /* the host looks at each entry again and says what is wrong with it */
-        const char *folder = venv_root_of(entries->items[i], root) ? root : entries->items[i];
+        const char *entry = path_from_here(group, entries->items[i], path);
+        const char *folder = venv_root_of(entry, root) ? root : entry;
         if (venv_inspect(folder, v, &ignored) == 0 && v->is_venv && v->version[0] != '\0')
             return true;
     }
@@ -138,6 +146,7 @@ static bool find_venv(const struct cfg_list *entries, struct venv *v)
 /* Fills version and where it comes from. An empty version: nothing says any. */
 static int wanted_version(const struct cfg_group *group, struct venv *v, struct err *e)
 {
+    char path[PATH_MAX];
     memset(v, 0, sizeof *v);
     if (strcmp(group->python_version, "auto") != 0) {
         snprintf(v->version, sizeof v->version, "%s", group->python_version);
@@ -145,15 +154,15 @@ static int wanted_version(const struct cfg_group *group, struct venv *v, struct 
         return 0;
     }
     if (group->python_home) {
-        if (venv_inspect(group->python_home, v, e) < 0)
+        if (venv_inspect(path_from_here(group, group->python_home, path), v, e) < 0)
             return err_prefix(e, "python-home");
         if (v->version[0] != '\0')
             return 0;
     }
-    if (find_venv(&group->python_path, v))
+    if (find_venv(group, &group->python_path, v))
         return 0;
     for (size_t i = 0; i < group->applications.count; i++)
-        if (find_venv(&group->applications.items[i].python_path, v))
+        if (find_venv(group, &group->applications.items[i].python_path, v))
             return 0;
     memset(v, 0, sizeof *v);
     return 0;

@@ -364,7 +364,7 @@ def test_a_base_that_cannot_be_seen_at_all_stops_python_and_the_verdict_says_whi
     jail = plain_folder(folder / 'jail')
     venvs.make(jail / 'venv')
     (jail / 'app.wsgi').write_text(textwrap.dedent(APPLICATION))
-    group = explain(1, chroot=str(jail), python_home='/venv', python_version=pythons.default(), script='/app.wsgi')
+    group = explain(1, chroot=str(jail), python_home='/venv', script='/app.wsgi')
     assert group['verdict'].startswith('broken: python-home /venv was made from the Python in /usr/bin, which cannot be '
                                        'used: ')
     assert "No module named 'encodings'" in group['errors'][0]
