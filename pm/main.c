@@ -16,7 +16,7 @@ static const char overview[] =
     "pyfpm " PYFPM_VERSION ", the FastCGI process manager for Python\n"
     "\n"
     "usage: pyfpm [--config FILE]                     run in the foreground\n"
-    "       pyfpm check [--config FILE] [GROUP...]    try the file, every interpreter and application\n"
+    "       pyfpm check [--config FILE] [GROUP...]    try the file, every interpreter and application; --explain\n"
     "       pyfpm dump [--config FILE]                print the effective configuration\n"
     "       pyfpm pythons [--config FILE]             list the Pythons that groups can run on\n"
     "       pyfpm add-python PYTHON                   build the host for one more Python\n"
