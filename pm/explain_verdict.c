@@ -31,6 +31,12 @@ static const char *executable_of(const json_t *facts)
     return executable[0] ? executable : "python";
 }
 
+static void put_shadow(const json_t *shadow, const char *certainty, FILE *out)
+{
+    fprintf(out, "%s shadows the standard library's %s%s: rename it, or leave its folder out of sys.path",
+            text_of(shadow, "file"), text_of(shadow, "module"), certainty);
+}
+
 /* Broken ----------------------------------------------------------------------------------------------------
  */
 
@@ -105,17 +111,22 @@ static void put_cause_of_import_failure(const json_t *facts, const char *failure
     char missing[NAME_SIZE_MAX];
     const json_t *shadow = find_blamed_shadow(facts, failure);
     const json_t *extension = find_blamed_extension(facts, failure);
-    if (shadow)
-        fprintf(out, "; %s shadows the standard library's %s: rename it, or leave its folder out of sys.path",
-                text_of(shadow, "file"), text_of(shadow, "module"));
-    else if (extension && is_import_error(failure))
+    const json_t *suspect = first_of(facts, "stdlib_shadows");
+    if (shadow) {
+        fputs("; ", out);
+        put_shadow(shadow, "", out);
+    } else if (extension && is_import_error(failure)) {
         put_remedy_for_extension(facts, extension, out);
-    else if (find_missing_module(failure, missing) && !strstr(failure, "neither in python-path nor chdir"))
+    } else if (find_missing_module(failure, missing) &&
+               !strstr(failure, "neither in python-path nor chdir")) {
         fprintf(out,
                 "; no folder on sys.path has %s: install it (%s -m pip install ...), or list the folder that "
-                "has it in "
-                "python-path",
+                "has it in python-path",
                 missing, executable_of(facts));
+    } else if (suspect) {
+        fputs("; ", out);
+        put_shadow(suspect, ", which may be why", out);
+    }
 }
 
 static void put_broken(const json_t *facts, const char *failure, FILE *out)
@@ -174,8 +185,7 @@ static unsigned put_first_trouble(const json_t *facts, const json_t *warnings, F
                 "environment anew",
                 executable_of(facts));
     else if (shadow)
-        fprintf(out, "%s shadows the standard library's %s: rename it, or leave its folder out of sys.path",
-                text_of(shadow, "file"), text_of(shadow, "module"));
+        put_shadow(shadow, "", out);
     else if (extension)
         fprintf(out,
                 "%lld extension module%s cannot be loaded, as %s, built for %s: install again with %s -m pip "

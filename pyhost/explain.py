@@ -21,7 +21,7 @@ NEVER_SHADOWED = ('test', 'tests', 'site-packages', 'dist-packages', '__pycache_
 group = {}          # what explain.c says: python_path (text, folder or None), chdir, built_for (an interpreter)
 baseline = []       # sys.path before the overlay
 overlay = []        # and after it
-loaded = set()      # names of the modules that were there before the overlay
+loaded = {}         # sys.modules before the overlay
 finders = []        # names of sys.meta_path's classes before the application
 send = closed = None
 
@@ -297,9 +297,11 @@ def import_from_standard_library():
     sys.meta_path[:] = [finder for name, finder in finders if name.startswith('_frozen_importlib')]
     for name, module in list(sys.modules.items()):
         file = getattr(module, '__file__', None)
-        if isinstance(file, str) and os.path.dirname(file) and name not in loaded and \
-                not any(file.startswith(folder + os.sep) and '-packages' not in file for folder in folders):
+        is_own = isinstance(file, str) and '-packages' not in file and \
+            any(file.startswith(folder + os.sep) for folder in folders)
+        if not is_own and name not in sys.builtin_module_names:
             del sys.modules[name]
+    sys.modules.update(loaded)
 
 
 def distributions(path):

@@ -198,6 +198,7 @@ def test_a_file_that_shadows_the_standard_library_is_told_and_warned_of(explain,
     venv = venvs.make(folder / 'VENV', interpreter)
     source = plain_folder(folder / 'source', secrets__py='STRAY = True\n', os__py='', sys__py='', test__py='',
                           app__py='')
+    plain_folder(source / 'encodings', __init____py='')     # loaded before
     plain_folder(source / 'json')              # a namespace package: the standard library wins
     plain_folder(source / 'uuid', __init____py='')
     wsgi = script('import secrets; assert secrets.STRAY; import json; json.loads')
@@ -218,6 +219,30 @@ def test_a_stray_file_that_breaks_the_import_is_blamed_in_the_verdict(explain, f
     group = explain(1, python_path=[str(source)], script=script('from typing import Any'))
     assert group['verdict'].startswith('broken: cannot run script ')
     assert f"{source}/typing.py shadows the standard library's typing: rename it" in group['verdict']
+
+
+def test_stray_modules_do_not_reach_the_explanation_itself(explain, folder, script, python):
+    version, interpreter, keys = python
+    names = ('json', 'email', 're', 'csv', 'zipfile', 'stat', 'time', 'typing')
+    source = plain_folder(folder / 'source', **{f'{name}__py': 'raise SystemExit(0)' for name in names})
+    (source / 'early.pth').write_text('import fractions_of_nothing\n')
+    (source / 'fractions_of_nothing.py').write_text('import sys, types; sys.modules["json"] = types.ModuleType("json")\n')
+    venv = venvs.make(folder / 'VENV', interpreter)
+    venv.install(venvs.package(folder, 'parrot', '1.0'))
+    for name in ('parrot-2.dist-info', 'parrot-3.dist-info'):
+        (source / name).mkdir()
+        (source / name / 'METADATA').write_text(f'Name: parrot\nVersion: {name[7]}\n')
+    group = explain(python_home=str(venv.root), python_path=[str(source)], **keys)
+    one, = group['explanation']['duplicates']
+    assert {place['version'] for place in (one, *one['shadows'])} == {'1.0', '2', '3'}
+    assert {'json', 'email', 'typing'} <= {one['module'] for one in group['explanation']['stdlib_shadows']}
+
+
+def test_a_stray_module_that_ends_the_import_is_blamed(explain, folder, script):
+    source = plain_folder(folder / 'source', importlib__py='raise SystemExit(0)')
+    group = explain(1, python_path=[str(source)], script=script('import importlib'))
+    assert group['verdict'].endswith(f"; {source}/importlib.py shadows the standard library's importlib: rename "
+                                     f"it, or leave its folder out of sys.path")
 
 
 def test_the_working_folder_is_looked_at_for_such_files_too(fpm, folder, script):

@@ -412,6 +412,10 @@ static void test_each_situation_has_its_verdict(void **state)
          "library's typing: rename it, or leave its folder out of sys.path"},
         {"{" ENVIRONMENT EXTENSION "}", "cannot run script /s: ValueError: _core", "[]",
          "broken: cannot run script /s: ValueError: _core"},
+        {"{" ENVIRONMENT SHADOW "}", "cannot run script /s: ValueError: 5\nTraceback", "[]",
+         "broken: cannot run script /s: ValueError: 5; /s/typing.py shadows the standard library's typing, "
+         "which may "
+         "be why: rename it, or leave its folder out of sys.path"},
         {"[]", "it did not become ready within startup-timeout", "{}",
          "broken: it did not become ready within startup-timeout"},
         {"{}", "", "[1]", "broken: "},
