@@ -14,7 +14,7 @@
 #include "config/text.h"
 #include "config/venv.h"
 
-/* JSON ------------------------------------------------------------------------------------------------- */
+/* JSON ----------------------------------------------------------------------------------------------- */
 
 static void put_code_point(uint32_t c, FILE *out)
 {
@@ -55,7 +55,7 @@ static void put_pair(const char *separator, const char *key, const char *text, F
     put_string(text, out);
 }
 
-/* The parts -------------------------------------------------------------------------------------------- */
+/* The parts ------------------------------------------------------------------------------------------ */
 
 static void put_user(FILE *out)
 {
@@ -100,19 +100,35 @@ static void put_baseline(const struct cfg_group *group, const struct venv_host *
     putc('}', out);
 }
 
-static void put_overlay(const struct cfg_group *group, const struct venv_host *host, FILE *out)
+/* The items of one python-path; mount: of the application that has it, or NULL. Returns whether any was put.
+ */
+static bool put_items(const struct cfg_list *items, const char *mount, const struct venv_host *host,
+                      bool has_one, FILE *out)
 {
-    fputs(", \"overlay\": [", out);
-    for (size_t i = 0; i < group->python_path.count; i++) {
+    for (size_t i = 0; i < items->count; i++) {
         char folder[4096] = "";
         struct err e = {""};
-        fputs(i > 0 ? ", {" : "{", out);
-        put_pair("", "item", group->python_path.items[i], out);
-        if (host != NULL && venv_overlay_folder(group->python_path.items[i], host->version, folder, &e) == 0)
+        fputs(has_one ? ", {" : "{", out);
+        has_one = true;
+        put_pair("", "item", items->items[i], out);
+        put_pair(", ", "mount", mount, out);
+        if (host != NULL && venv_overlay_folder(items->items[i], host->version, folder, &e) == 0)
             put_pair(", ", "folder", folder, out);
         put_pair(", ", "problem", e.text, out);
         putc('}', out);
     }
+    return has_one;
+}
+
+static void put_overlay(const struct cfg_group *group, const struct venv_host *host, FILE *out)
+{
+    bool has_one = false;
+    fputs(", \"overlay\": [", out);
+    for (size_t i = 0; i < group->applications.count; i++) {
+        const struct cfg_application *a = &group->applications.items[i];
+        has_one = put_items(&a->python_path, a->mount, host, has_one, out);
+    }
+    put_items(&group->python_path, NULL, host, has_one, out);
     putc(']', out);
 }
 
@@ -127,6 +143,13 @@ static bool put_closed(const char *path, const char *key, const char *separator,
     put_pair(", ", "component", component, out);
     putc('}', out);
     return true;
+}
+
+static bool put_closed_items(const struct cfg_list *items, bool has_one, FILE *out)
+{
+    for (size_t i = 0; i < items->count; i++)
+        has_one |= put_closed(items->items[i], "python-path", has_one ? ", " : "", out);
+    return has_one;
 }
 
 static void put_all_closed(const struct cfg_group *group, FILE *out)
@@ -145,8 +168,12 @@ static void put_all_closed(const struct cfg_group *group, FILE *out)
     fputs(", \"closed\": [", out);
     for (size_t i = 0; i < sizeof(paths) / sizeof(paths[0]); i++)
         has_one |= put_closed(paths[i][0], paths[i][1], has_one ? ", " : "", out);
-    for (size_t i = 0; i < group->python_path.count; i++)
-        has_one |= put_closed(group->python_path.items[i], "python-path", has_one ? ", " : "", out);
+    has_one |= put_closed_items(&group->python_path, has_one, out);
+    for (size_t i = 0; i < group->applications.count; i++) {
+        const struct cfg_application *a = &group->applications.items[i];
+        has_one |= put_closed(a->script, "script", has_one ? ", " : "", out);
+        has_one |= put_closed_items(&a->python_path, has_one, out);
+    }
     putc(']', out);
 }
 

@@ -72,7 +72,7 @@ bool venv_cut_to_parent(char *path)
     return true;
 }
 
-/* Closed folders --------------------------------------------------------------------------------------- */
+/* Closed folders ------------------------------------------------------------------------------------- */
 
 static bool find_closed(const char *path, char component[VENV_PATH_SIZE], int links);
 
@@ -131,7 +131,7 @@ bool venv_find_closed(const char *path, char component[4096])
     return find_closed(path, component, 0);
 }
 
-/* What may have been meant ----------------------------------------------------------------------------- */
+/* What may have been meant --------------------------------------------------------------------------- */
 
 /* Adds to *e which virtual environment the path lies in, for those who named a folder inside of one. */
 static bool mention_venv_above(const char *path, struct err *e)
@@ -202,7 +202,7 @@ static void mention_neighbour(const char *path, const char *part, struct err *e)
              has_version ? " of Python " : "", has_version ? v.version : "");
 }
 
-/* Sentences -------------------------------------------------------------------------------------------- */
+/* Sentences ------------------------------------------------------------------------------------------ */
 
 static int refuse_closed(const char *path, const char *part, struct err *e)
 {

@@ -48,16 +48,25 @@ static const struct field baseline_fields[] = {
     {"problem", KIND_STRING, NULL},
     {0},
 };
-static const struct field overlay_fields[] = {
-    {"item", KIND_STRING, NULL}, {"folder", KIND_STRING, NULL}, {"problem", KIND_STRING, NULL}, {0}};
+static const struct field overlay_fields[] = {{"item", KIND_STRING, NULL},
+                                              {"mount", KIND_STRING, NULL},
+                                              {"folder", KIND_STRING, NULL},
+                                              {"problem", KIND_STRING, NULL},
+                                              {0}};
 static const struct field closed_fields[] = {
     {"for", KIND_STRING, NULL}, {"path", KIND_STRING, NULL}, {"component", KIND_STRING, NULL}, {0}};
 static const struct field path_fields[] = {
-    {"entry", KIND_STRING, NULL},       {"origin", KIND_STRING, NULL},
-    {"item", KIND_NUMBER, NULL},        {"item_text", KIND_STRING, NULL},
-    {"file", KIND_STRING, NULL},        {"line", KIND_NUMBER, NULL},
-    {"candidates", KIND_STRINGS, NULL}, {"zip", KIND_BOOL, NULL},
-    {"state", KIND_STRING, NULL},       {0},
+    {"entry", KIND_STRING, NULL},
+    {"origin", KIND_STRING, NULL},
+    {"item", KIND_NUMBER, NULL},
+    {"item_text", KIND_STRING, NULL},
+    {"mount", KIND_STRING, NULL},
+    {"file", KIND_STRING, NULL},
+    {"line", KIND_NUMBER, NULL},
+    {"candidates", KIND_STRINGS, NULL},
+    {"zip", KIND_BOOL, NULL},
+    {"state", KIND_STRING, NULL},
+    {0},
 };
 static const struct field pth_fields[] = {
     {"file", KIND_STRING, NULL}, {"line", KIND_NUMBER, NULL}, {"path", KIND_STRING, NULL}, {0}};
@@ -146,8 +155,7 @@ void pm_explain_free(struct pm_explain *x)
     memset(x, 0, sizeof *x);
 }
 
-/* Into shape
- * ------------------------------------------------------------------------------------------------- */
+/* Into shape ----------------------------------------------------------------------------------------- */
 
 static json_t *shape_string(json_t *value)
 {
@@ -207,8 +215,7 @@ static json_t *shape_object(json_t *object, const struct field *fields)
     return shaped;
 }
 
-/* Together
- * --------------------------------------------------------------------------------------------------- */
+/* Together ------------------------------------------------------------------------------------------- */
 
 /* Adds to facts: objects grow key by key, lists at their end, anything else is replaced. */
 static void merge(json_t *facts, json_t *more)

@@ -126,6 +126,7 @@ static void put_origin(const json_t *entry, FILE *out)
         fputs("baseline site-packages", out);
     else if (strcmp(origin, "python-path") == 0) {
         fprintf(out, "python-path item %lld", (long long)number_of(entry, "item"));
+        put_between(out, " of ", text_of(entry, "mount"), "");
         if (strcmp(text_of(entry, "item_text"), text_of(entry, "entry")) != 0)
             put_between(out, " (", text_of(entry, "item_text"), ")");
     } else if (strcmp(origin, "pth") == 0) {
@@ -189,8 +190,7 @@ static void print_path(const json_t *facts, FILE *out)
         print_entry(json_array_get(path, i), i + 1, column, out);
 }
 
-/* Lists
- * ------------------------------------------------------------------------------------------------------ */
+/* Lists ---------------------------------------------------------------------------------------------- */
 
 /* Prints the title and each object of a list by its own function; the rest of a long one is counted. */
 static void print_list(const json_t *facts, const char *key, const char *title,

@@ -129,19 +129,27 @@ static void put_cause_of_import_failure(const json_t *facts, const char *failure
     }
 }
 
+/* An exception that the application's import raised? All other failures are sentences of the host. */
+static bool is_of_application(const char *failure)
+{
+    static const char *const deeds[] = {"cannot run ", "cannot import ", "cannot get "};
+    const char *at = strncmp(failure, "application at ", 15) == 0 ? strstr(failure, ": ") : NULL;
+    failure = at ? at + 2 : failure;
+    for (size_t i = 0; i < sizeof deeds / sizeof deeds[0]; i++)
+        if (strncmp(failure, deeds[i], strlen(deeds[i])) == 0)
+            return true;
+    return false;
+}
+
 static void put_broken(const json_t *facts, const char *failure, FILE *out)
 {
     int size = (int)strcspn(failure, "\n");
-    bool is_of_application = strncmp(failure, "cannot run ", 11) == 0 ||
-                             strncmp(failure, "cannot import ", 14) == 0 ||
-                             strncmp(failure, "cannot get ", 11) == 0;
     fprintf(out, "broken: %.*s", size < CAUSE_SIZE_MAX ? size : CAUSE_SIZE_MAX, failure);
-    if (is_of_application)
+    if (is_of_application(failure))
         put_cause_of_import_failure(facts, failure, out);
 }
 
-/* Fine
- * -------------------------------------------------------------------------------------------------------- */
+/* Fine ----------------------------------------------------------------------------------------------- */
 
 static void put_environment(const json_t *facts, FILE *out)
 {

@@ -98,33 +98,71 @@ static PyObject *call_send(PyObject *self, PyObject *arguments)
     Py_RETURN_NONE;
 }
 
-/* [(item, folder or None)] of python-path. New reference, NULL with an exception. */
-static PyObject *describe_items(const struct cfg_group *group)
+/* (item, its number, the mount of its application or None, folder or None). New reference, NULL with an
+ * exception. */
+static PyObject *describe_item(const char *item, size_t number, const char *mount)
 {
-    PyObject *items = PyList_New(0);
-    for (size_t i = 0; items && i < group->python_path.count; i++) {
-        char folder[4096];
-        struct err ignored; /* the overlay says it */
-        const char *item = group->python_path.items[i];
-        bool is_good = venv_overlay_folder(item, HOST_PYTHON_VERSION, folder, &ignored) == 0;
-        PyObject *name = PyUnicode_DecodeFSDefault(item);
-        PyObject *where = is_good ? PyUnicode_DecodeFSDefault(folder) : Py_BuildValue("");
-        PyObject *pair = name && where ? PyTuple_Pack(2, name, where) : NULL;
-        if (!pair || PyList_Append(items, pair) < 0)
-            Py_CLEAR(items);
-        Py_XDECREF(pair);
-        Py_XDECREF(where);
-        Py_XDECREF(name);
+    char folder[4096];
+    struct err ignored; /* the overlay says it */
+    bool is_good = venv_overlay_folder(item, HOST_PYTHON_VERSION, folder, &ignored) == 0;
+    PyObject *name = PyUnicode_DecodeFSDefault(item);
+    PyObject *where = is_good ? PyUnicode_DecodeFSDefault(folder) : Py_BuildValue("");
+    PyObject *described = name && where ? Py_BuildValue("(OnzO)", name, (Py_ssize_t)number, mount, where)
+                                        : NULL;
+    Py_XDECREF(where);
+    Py_XDECREF(name);
+    return described;
+}
+
+/* Appends the items of one python-path. 0, or -1 with an exception. */
+static int describe_items(PyObject *items, const struct cfg_list *entries, const char *mount)
+{
+    for (size_t i = 0; i < entries->count; i++) {
+        PyObject *item = describe_item(entries->items[i], i + 1, mount);
+        int result = item ? PyList_Append(items, item) : -1;
+        Py_XDECREF(item);
+        if (result < 0)
+            return -1;
     }
-    return items;
+    return 0;
+}
+
+/* What the overlay of the main interpreter consists of, in its order. */
+static int describe_overlay(PyObject *items, const struct cfg_group *group)
+{
+    for (size_t i = 0; i < group->applications.count; i++) {
+        const struct cfg_application *a = &group->applications.items[i];
+        if (strcmp(a->interpreter, CFG_INTERPRETER_MAIN) == 0 &&
+            describe_items(items, &a->python_path, a->mount) < 0)
+            return -1;
+    }
+    return describe_items(items, &group->python_path, NULL);
+}
+
+/* The mounts of applications in other interpreters, whose sys.path is not looked at. */
+static int describe_others(PyObject *mounts, const struct cfg_group *group)
+{
+    for (size_t i = 0; i < group->applications.count; i++) {
+        const struct cfg_application *a = &group->applications.items[i];
+        PyObject *mount = PyUnicode_DecodeFSDefault(a->mount);
+        bool is_main = strcmp(a->interpreter, CFG_INTERPRETER_MAIN) == 0;
+        int result = !mount ? -1 : is_main ? 0 : PyList_Append(mounts, mount);
+        Py_XDECREF(mount);
+        if (result < 0)
+            return -1;
+    }
+    return 0;
 }
 
 static PyObject *describe_group(const struct cfg_group *group)
 {
-    PyObject *items = describe_items(group);
-    return items ? Py_BuildValue("{s:N,s:z,s:s}", "python_path", items, "chdir", group->chdir, "built_for",
-                                 HOST_PYTHON_EXECUTABLE)
-                 : NULL;
+    PyObject *items = PyList_New(0), *others = PyList_New(0), *about = NULL;
+    if (items && others && describe_overlay(items, group) == 0 && describe_others(others, group) == 0)
+        about = Py_BuildValue("{s:O,s:O,s:z,s:s}", "python_path", items, "others", others, "chdir",
+                              group->chdir, "built_for", HOST_PYTHON_EXECUTABLE);
+    Py_XDECREF(others);
+    Py_XDECREF(items);
+    return about;
 }
 
 /* Runs explain.py into a dict of its own, so that sys.modules does not have it. NULL with an exception. */

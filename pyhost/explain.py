@@ -18,7 +18,8 @@ WALK_SKIPPED = ('__pycache__', 'node_modules')
 # In the standard library's folder, but nobody imports these from there; in an application's they are common.
 NEVER_SHADOWED = ('test', 'tests', 'site-packages', 'dist-packages', '__pycache__', 'sitecustomize', 'usercustomize')
 
-group = {}          # what explain.c says: python_path (text, folder or None), chdir, built_for (an interpreter)
+group = {}          # what explain.c says: python_path (text, number, mount or None, folder or None), chdir, others
+                    # (mounts in other interpreters), built_for (an interpreter)
 baseline = []       # sys.path before the overlay
 overlay = []        # and after it
 loaded = {}         # sys.modules before the overlay
@@ -182,11 +183,12 @@ class Pth:
 
 
 def item_folders():
-    """Folder → (number, text) of the python-path item that means it."""
+    """Folder → what is told of the python-path item that means it."""
     folders = {}
-    for number, (item, folder) in enumerate(group['python_path'], 1):
+    for item, number, mount, folder in group['python_path']:
         if folder is not None:
-            folders.setdefault(os.path.abspath(folder), (number, item))
+            told = {'origin': 'python-path', 'item': number, 'item_text': text(item)}
+            folders.setdefault(os.path.abspath(folder), told if mount is None else {**told, 'mount': text(mount)})
     return folders
 
 
@@ -223,8 +225,7 @@ class Origins:
         if place in self.repeated:
             return {'origin': 'script'}
         if entry in self.items:
-            number, item = self.items[entry]
-            return {'origin': 'python-path', 'item': number, 'item_text': text(item)}
+            return self.items[entry]
         if entry not in baseline and entry == self.chdir:
             return {'origin': 'chdir'}
         if is_standard(entry):
@@ -431,6 +432,13 @@ def python_facts():
             'standard_library': text(os.path.dirname(os.__file__))}
 
 
+def interpreter_notes():
+    if not group['others']:
+        return []
+    return ['what stands here is of the main interpreter; that of %s has a sys.path of its own'
+            % text(', '.join(group['others']))]
+
+
 def library_notes():
     """The same X.Y from somewhere else mostly works, and where it does not nobody thinks of it."""
     library = os.path.realpath(os.path.dirname(os.__file__))
@@ -448,7 +456,7 @@ def path_facts(told):
     closed_entries = [{'for': 'sys.path', 'path': one['entry'], 'component': text(closed(entry))}
                       for one, entry in zip(entries, told.path) if one.get('state') == 'closed']
     return {'python': python_facts(), 'path': entries, 'closed': closed_entries, 'pth_missing': origins.missing(),
-            'finders': finder_facts(told.finders, origins.code()), 'notes': told.notes() + library_notes(),
+            'finders': finder_facts(told.finders, origins.code()), 'notes': told.notes() + interpreter_notes() + library_notes(),
             'stdlib_shadows': standard_shadows(told.path)[:ITEMS_MAX]}
 
 

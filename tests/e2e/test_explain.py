@@ -190,6 +190,31 @@ def test_broken_metadata_is_passed_over(explain, folder):
     assert group['explanation']['duplicates'] == []
 
 
+def test_of_several_applications_each_item_is_told_with_its_mount(explain, fpm, folder, script):
+    one, two, common = (plain_folder(folder / name) for name in ('one', 'two', 'common'))
+    wsgi = script()
+    group = explain(script=None, python_path=[str(common)], applications=[
+        {'mount': '/one', 'script': wsgi, 'python-path': [str(one)]},
+        {'mount': '/two', 'script': wsgi, 'python-path': [str(two)], 'interpreter': 'two'}])
+    told = [(entry['entry'], entry.get('item'), entry.get('mount')) for entry in group['explanation']['path']]
+    assert told[:2] == [(str(one), 1, '/one'), (str(common), 1, None)]
+    assert [(item['item'], item.get('mount')) for item in group['explanation']['overlay']] == [
+        (str(one), '/one'), (str(two), '/two'), (str(common), None)]
+    assert group['explanation']['notes'] == [
+        'what stands here is of the main interpreter; that of /two has a sys.path of its own']
+    assert 'python-path item 1 of /one' in group['text']
+
+
+def test_the_folders_of_all_applications_are_checked_at_once(fpm, folder, script):
+    fpm.write_groups({'shop': {'script': None, 'applications': [
+        {'mount': '/one', 'script': script(), 'python-path': [str(folder / 'a')]},
+        {'mount': '/two', 'script': script(), 'python-path': [str(folder / 'b')], 'interpreter': 'two'}]}})
+    done = fpm.command('check')
+    assert done.returncode == 1
+    assert f'shop: error: application at /one: python-path: {folder}/a is missing' in done.stdout
+    assert f'shop: error: application at /two: python-path: {folder}/b is missing' in done.stdout
+
+
 # What is odd ------------------------------------------------------------------------------------------------
 
 

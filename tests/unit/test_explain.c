@@ -348,8 +348,7 @@ static void test_damaged_explanations_do_no_harm(void **state)
     }
 }
 
-/* The verdict
- * ------------------------------------------------------------------------------------------------- */
+/* The verdict ---------------------------------------------------------------------------------------- */
 
 struct verdict_case {
     const char *facts, *failure, *warnings, *verdict;
@@ -390,6 +389,12 @@ static void test_each_situation_has_its_verdict(void **state)
          "broken: cannot run script /s: ModuleNotFoundError: No module named 'flask'; no folder on sys.path "
          "has flask: "
          "install it (/v/bin/python -m pip install ...), or list the folder that has it in python-path"},
+        {"{" ENVIRONMENT "}",
+         "application at /x: cannot run script /s: ModuleNotFoundError: No module named 'y'", "[]",
+         "broken: application at /x: cannot run script /s: ModuleNotFoundError: No module named 'y'; no "
+         "folder on sys.path "
+         "has y: install it (/v/bin/python -m pip install ...), or list the folder that has it in "
+         "python-path"},
         {"{" ENVIRONMENT "}",
          "cannot import a:b: ModuleNotFoundError: No module named 'a' (the folder that holds it is neither "
          "in python-path "
@@ -438,8 +443,7 @@ static void test_each_situation_has_its_verdict(void **state)
     }
 }
 
-/* Printable
- * --------------------------------------------------------------------------------------------------- */
+/* Printable ------------------------------------------------------------------------------------------ */
 
 static void test_lines_get_their_prefix_and_bytes_their_escape(void **state)
 {
