@@ -604,7 +604,7 @@ def test_a_bad_path_of_an_application_names_its_mount(fpm, apps, env, folder):
     group['applications'][0]['python-path'] = []
     fpm.write_groups({'shop': group})
     done = fpm.command('check')
-    assert f'interpreter second: application at /two: python-path: {folder}/nothing' in done.stdout, done.stdout
+    assert f'application at /two: python-path: {folder}/nothing' in done.stdout, done.stdout
 
 
 # check ----------------------------------------------------------------------------------------------------
