@@ -613,12 +613,26 @@ def test_explaining_imports_nothing_into_the_applications_process(explain, scrip
     assert group['output'] == ['[]']
 
 
-def test_a_pipe_instead_of_a_pth_file_or_metadata_stops_nobody(explain, folder):
+def test_pipes_and_large_pth_files_in_an_environment_stop_nobody(explain, folder):
     venv = venvs.make(folder / 'VENV')
-    os.mkfifo(venv.site_packages / 'wait.so.txt')
+    os.mkfifo(venv.site_packages / 'wait.cpython-399.so')
     (venv.site_packages / 'big.pth').write_bytes(b'#' * (2 << 20))
     group = explain(python_home=str(venv.root))
     assert group['ok']
+
+
+@pytest.mark.slow
+def test_metadata_that_never_ends_costs_what_is_installed_and_nothing_else(fpm, folder, script):
+    """A pipe in its place: the explaining process is ended after 20 seconds."""
+    venv = venvs.make(folder / 'VENV')
+    (venv.site_packages / 'a-1.dist-info').mkdir()
+    os.mkfifo(venv.site_packages / 'a-1.dist-info' / 'METADATA')
+    (venv.site_packages / 'a-1.dist-info' / 'METADATA').chmod(0o666)
+    fpm.write_groups({'shop': {'python_home': str(venv.root), 'script': script()}})
+    done = fpm.command('check', '--explain', '--json', timeout=60)
+    group, = json.loads(done.stdout)['groups']
+    assert group['ok'] and group['verdict'].startswith('fine: ')
+    assert group['explanation']['path'] and 'the host did not tell what is installed' in group['explanation']['notes']
 
 
 # The command ------------------------------------------------------------------------------------------------
