@@ -222,18 +222,18 @@ static int explain_status(PyStatus status, const struct err *diagnosis, struct e
     return err_append(e, &reason);
 }
 
-/* What sys.executable will be, and with it where CPython looks for pyvenv.cfg and for its library. */
+/* What sys.executable will be, and with it where CPython looks for pyvenv.cfg and for its library. A venv's
+ * is called what its users call it; an installation's has the name that does not move to the next X.Y. */
 static void choose_program(const char *home, const struct venv *v, char program[4096])
 {
-    static const char *const names[] = {"bin/python" HOST_PYTHON_VERSION, "bin/python3", "bin/python"};
+    static const char *const names[] = {"bin/python", "bin/python3", "bin/python" HOST_PYTHON_VERSION};
+    static const size_t count = sizeof names / sizeof names[0];
     snprintf(program, 4096, "%s", HOST_PYTHON_EXECUTABLE);
-    if (home && v->is_venv) {
-        join(program, home, "bin/python");
-        return;
-    }
-    for (size_t i = 0; home && i < sizeof names / sizeof names[0]; i++)
-        if (access(join(program, home, names[i]), X_OK) == 0)
+    for (size_t i = 0; home && i < count; i++)
+        if (access(join(program, home, names[v->is_venv ? i : count - 1 - i]), X_OK) == 0)
             return;
+    if (home && v->is_venv)
+        join(program, home, names[0]);
 }
 
 static PyStatus preinitialize(const struct cfg_group *group)
@@ -251,6 +251,12 @@ static PyStatus preinitialize(const struct cfg_group *group)
     return Py_PreInitialize(&config);
 }
 
+/* What the pre-initialization was told, for sys._xoptions: multiprocessing starts its children with these. */
+static PyStatus add_implementation_options(PyConfig *config)
+{
+    return PyWideStringList_Append(&config->xoptions, L"utf8");
+}
+
 static PyStatus add_warning_options(PyConfig *config, const struct cfg_list *options)
 {
     PyStatus status = PyStatus_Ok();
@@ -266,7 +272,7 @@ static PyStatus add_warning_options(PyConfig *config, const struct cfg_list *opt
  */
 static PyStatus initialize(const struct cfg_group *group, const struct venv *v)
 {
-    char *arguments[] = {(char *)"pyfpm"};
+    char *arguments[] = {group->script ? group->script : (char *)"pyfpm"};
     char program[4096];
     PyConfig config;
     PyConfig_InitIsolatedConfig(&config);
@@ -283,6 +289,8 @@ static PyStatus initialize(const struct cfg_group *group, const struct venv *v)
         status = PyConfig_SetBytesString(&config, &config.home, group->python_home);
     if (!PyStatus_Exception(status))
         status = PyConfig_SetBytesArgv(&config, 1, arguments);
+    if (!PyStatus_Exception(status))
+        status = add_implementation_options(&config);
     if (!PyStatus_Exception(status))
         status = add_warning_options(&config, &group->python_warnings);
     if (!PyStatus_Exception(status))

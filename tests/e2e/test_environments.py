@@ -164,7 +164,7 @@ def test_the_interpreter_starts_isolated_and_in_utf_8_mode(fpm, apps):
     found = answer(fpm)
     assert found['flags'] == {'utf8_mode': 1, 'optimize': 0, 'dev_mode': False, 'no_user_site': 1}
     assert not [entry for entry in found['path'] if 'nonexistent' in entry]
-    assert found['argv'] in ([''], ['pyfpm'], [])
+    assert found['argv'] == [str(apps / 'about.py')]
 
 
 def test_optimize_warnings_and_dev_mode_reach_the_interpreter(fpm, apps):

@@ -1,0 +1,87 @@
+"""Processes that an application starts from a request: multiprocessing, with work of the WSGI script itself."""
+
+import json
+import textwrap
+
+import pytest
+
+import fastcgi
+import pythons
+from pyfpm import LIBEXEC
+
+
+def identity(python=pythons.DEBIAN):
+    """Group keys for a user who can read the Python, and what children of multiprocessing run."""
+    found = [pythons.identity(python), pythons.identity(LIBEXEC / 'child_main.py')]
+    return next((keys for keys in found if 'allow_root' in keys), found[0])
+
+
+def ask(fpm, query=''):
+    response = fastcgi.ask(fpm.socket('shop'), QUERY_STRING=query)
+    assert response.status == 200, fpm.log.text()
+    return json.loads(response.body)
+
+
+@pytest.mark.parametrize('preload', [True, False], ids=['preloaded', 'not preloaded'])
+@pytest.mark.parametrize('method', ['spawn', 'forkserver', 'fork'])
+def test_children_of_multiprocessing_do_the_work_of_the_script(fpm, apps, baseline, method, preload):
+    """The script ends in .wsgi, so that no import by name could find it."""
+    script = str(apps / 'pools.wsgi')
+    fpm.start({'shop': {'script': script, 'python_home': str(baseline.root), 'preload': preload, **identity()}})
+    assert ask(fpm, method) == {
+        'imports it for others': method == 'fork', 'doubled': 42, 'doubled in a grandchild': 8,
+        'executable': str(baseline.python), 'argv': [script]}
+
+
+@pytest.mark.parametrize('method', ['spawn', 'forkserver'])
+def test_children_do_the_work_of_the_script_on_another_python(fpm, apps, other_python, method):
+    version, interpreter = other_python
+    script = str(apps / 'pools.wsgi')
+    fpm.start({'shop': {'script': script, 'python_version': version, **identity(interpreter)}})
+    found = ask(fpm, method)
+    assert (found['doubled'], found['doubled in a grandchild']) == (42, 8)
+
+
+def test_a_pool_made_at_import_works_and_its_children_do_not_import_the_script(fpm, folder):
+    """A WSGI script has no `if __name__ == '__main__'`; if children ran it, each would make a pool again."""
+    script = folder / 'app.wsgi'
+    script.write_text(textwrap.dedent("""
+        import json, multiprocessing
+        print('imported')
+        POOL = multiprocessing.get_context('spawn').Pool(1)
+        def application(environ, start_response):
+            start_response('200 OK', [])
+            return [json.dumps(POOL.apply(abs, (-7,))).encode()]
+    """))
+    fpm.start({'shop': {'script': str(script), 'preload': False, **identity()}})
+    assert ask(fpm) == 7
+    assert len(fpm.log.find('output\\] imported')) == 1
+
+
+def test_work_of_an_importable_module_needs_no_script(fpm, folder):
+    (folder / 'shop.py').write_text(textwrap.dedent("""
+        import concurrent.futures, json, multiprocessing, sys
+        def double(number):
+            return number * 2
+        def application(environ, start_response):
+            context = multiprocessing.get_context('spawn')
+            with concurrent.futures.ProcessPoolExecutor(1, mp_context=context) as pool:
+                doubled = pool.submit(double, 21).result()
+            start_response('200 OK', [])
+            return [json.dumps([doubled, sys.argv]).encode()]
+    """))
+    fpm.start({'shop': {'application': 'shop:application', 'python_path': [str(folder)], **identity()}})
+    assert ask(fpm) == [42, ['pyfpm']]
+
+
+def test_main_has_a_file_so_that_libraries_do_not_take_it_for_a_terminal_session(fpm, folder):
+    """python-dotenv and others ask whether __main__ has one."""
+    script = folder / 'app.py'
+    script.write_text(textwrap.dedent("""
+        import json, __main__
+        def application(environ, start_response):
+            start_response('200 OK', [])
+            return [json.dumps([__main__.__file__, __main__.__name__, __main__.__spec__]).encode()]
+    """))
+    fpm.start({'shop': {'script': str(script), **identity()}})
+    assert ask(fpm) == [str(LIBEXEC / 'child_main.py'), '__main__', None]
