@@ -58,7 +58,8 @@ fail() {
 # What is missing ------------------------------------------------------------------------------------------
 
 packages="build-essential cmake pkg-config libfcgi-dev libyaml-dev libpython3-dev libuv1-dev libjansson-dev
-libcmocka-dev lighttpd man-db python3-venv python3-pytest python3-flask python3-django"
+libcmocka-dev lighttpd man-db python3-venv python3-virtualenv python3-pip
+python3-pytest python3-flask python3-django"
 
 missing_packages() {
     for package in $packages; do
