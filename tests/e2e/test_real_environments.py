@@ -9,6 +9,7 @@ import copy
 import json
 import os
 import pathlib
+import re
 import subprocess
 import urllib.parse
 
@@ -35,8 +36,9 @@ class Case:
 class Maker:
     """Makes the environments of one Python, each in a folder of its own."""
 
-    def __init__(self, folder, python, wheels):
-        self.folder, self.python, self.wheels = folder, python, wheels
+    def __init__(self, folder, version, wheels):
+        self.folder, self.version, self.wheels = folder, version, wheels
+        self.python = pythons.interpreter(version)
 
     def fill(self, venv):
         venv.install(self.wheels['parrot'])
@@ -196,6 +198,26 @@ def config_whose_home_ends_in_a_slash(make):
     return with_config(make, 'home-slash', lambda text: text.replace(f'home = {base}', f'home = {base}/'))
 
 
+@case
+def config_without_home(make):
+    return with_config(make, 'homeless', lambda text: re.sub('(?m)^home = .*\n', '', text))
+
+
+@case
+def config_that_is_empty(make):
+    return with_config(make, 'empty', lambda text: '')
+
+
+@case
+def config_whose_home_is_gone(make):
+    return with_config(make, 'gone', lambda text: re.sub('(?m)^home = .*$', 'home = /nonexistent/bin', text))
+
+
+@case
+def config_with_odd_values(make):
+    return with_config(make, 'odd', lambda text: text.replace('false', 'TRUE') + '=\n\n# no comment\nhome\n')
+
+
 # Other tools ----------------------------------------------------------------------------------------------
 
 
@@ -232,14 +254,14 @@ def venv_of_a_relocated_prefix(make):
     return home(make.fill(venvs.make(make.folder / 'of-relocated', prefix.python)))
 
 
-@case
-def system_without_python_home(make):
-    return Case('/usr/bin/python' + pythons.default(), words=())
+@everywhere
+def installation_without_python_home(make):
+    return Case(make.python, words=(), python_version=make.version)
 
 
-@case
-def system_as_python_home(make):
-    return Case('/usr/bin/python' + pythons.default(), words=(), python_home='/usr')
+@everywhere
+def installation_as_python_home(make):
+    return Case(make.python, words=(), python_home=str(pathlib.Path(make.python).parents[1]))
 
 
 # What lies in them ----------------------------------------------------------------------------------------
@@ -411,8 +433,7 @@ def identity(python):
 
 def make_cases(folder, version, wheels):
     """name → Case, for a Python."""
-    python = pythons.interpreter(version)
-    make = Maker(folder, python, wheels)
+    make = Maker(folder, version, wheels)
     folder.mkdir()
     names = CASES if version == pythons.default() else [name for name in CASES if name in EVERYWHERE]
     return {name: CASES[name](make) for name in names}
