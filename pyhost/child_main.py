@@ -27,13 +27,13 @@ class ScriptFinder:
     @staticmethod
     def find_spec(fullname, path=None, target=None):
         script = sys.argv[0] if sys.argv else ''
-        if path is not None or fullname != module_name(script):
+        if path is not None or not re.fullmatch(module_name(script) + '(_[0-9a-f]{16})?', fullname):
             return None
         return importlib.util.spec_from_loader(fullname, ScriptLoader(fullname, script))
 
 
 def module_name(script):
-    """The same rule as script_module_name() in pyhost/app.c."""
+    """The rule of script_module_name() in pyhost/app.c; behind it may stand what tells scripts of one name apart."""
     base = os.path.basename(script)
     stem = base[:base.rindex('.')] if '.' in base[1:] else base
     return '_pyfpm_script_' + re.sub('[^A-Za-z0-9]', '_', os.fsencode(stem).decode('latin-1'))

@@ -13,6 +13,7 @@
 #include "pyhost/explain.h"
 #include "pyhost/host.h"
 #include "pyhost/identity.h"
+#include "pyhost/library.h"
 #include "pyhost/main_module.h"
 #include "pyhost/overlay.h"
 #include "pyhost/python.h"
@@ -155,8 +156,11 @@ static int prepare(struct host *h, struct cfg_group **group, struct err *e)
     if (attach_group(h, e) < 0 || host_identity_assume(h->group, e) < 0)
         return -1;
     host_explain_files(h);
-    if (host_python_start(h->group, e) < 0 || lay_environment(h, e) < 0 || host_main_module_prepare(e) < 0)
+    if (host_python_start(h->group, e) < 0 || lay_environment(h, e) < 0 ||
+        host_main_module_prepare(h->group->script, e) < 0)
         return -1;
+    if (h->group->python_home)
+        host_library_compare(h->group->python_home);
     h->apps = host_apps_new(h->group, e);
     return h->apps ? 0 : -1;
 }

@@ -14,6 +14,7 @@
 #include "base/log.h"
 #include "pyhost/host.h"
 
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -32,20 +33,40 @@ void host_main_module_locate(void)
         snprintf(child_main, sizeof child_main, "%.*s/" CHILD_MAIN, (int)(slash - program), program);
 }
 
-int host_main_module_prepare(struct err *e)
+/* 0, or -1 with an exception. */
+static int name_file(void)
 {
-    if (access(child_main, R_OK) < 0) {
+    PyObject *module = PyImport_AddModule("__main__"); /* borrowed */
+    PyObject *path = module ? PyUnicode_DecodeFSDefault(child_main) : NULL;
+    int result = path ? PyObject_SetAttrString(module, "__file__", path) : -1;
+    Py_XDECREF(path);
+    return result;
+}
+
+/* 0, or -1 with an exception. */
+static int set_arguments(const char *script)
+{
+    PyObject *path = PyUnicode_DecodeFSDefault(script);
+    PyObject *arguments = path ? PyList_New(1) : NULL;
+    if (!arguments) {
+        Py_XDECREF(path);
+        return -1;
+    }
+    PyList_SET_ITEM(arguments, 0, path); /* takes it */
+    int result = PySys_SetObject("argv", arguments);
+    Py_DECREF(arguments);
+    return result;
+}
+
+int host_main_module_prepare(const char *script, struct err *e)
+{
+    bool is_readable = access(child_main, R_OK) == 0;
+    if (!is_readable)
         log_write(LOG_LEVEL_DEBUG, NULL,
                   "uid %u cannot read %s: children of multiprocessing cannot import the script",
                   (unsigned)geteuid(), child_main[0] ? child_main : CHILD_MAIN);
+    if ((!is_readable || name_file() == 0) && (!script || set_arguments(script) == 0))
         return 0;
-    }
-    PyObject *module = PyImport_AddModule("__main__"); /* borrowed */
-    PyObject *path = PyUnicode_DecodeFSDefault(child_main);
-    int result = module && path ? PyModule_AddObject(module, "__file__", path) : -1;
-    if (result == 0)
-        return 0;
-    Py_XDECREF(path);
     char text[1024];
     host_pyerr_format(text, sizeof text);
     return err_set(e, "__main__ cannot be prepared: %s", text);

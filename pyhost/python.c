@@ -272,7 +272,7 @@ static PyStatus add_warning_options(PyConfig *config, const struct cfg_list *opt
  */
 static PyStatus initialize(const struct cfg_group *group, const struct venv *v)
 {
-    char *arguments[] = {group->script ? group->script : (char *)"pyfpm"};
+    char *arguments[] = {(char *)"pyfpm"};
     char program[4096];
     PyConfig config;
     PyConfig_InitIsolatedConfig(&config);

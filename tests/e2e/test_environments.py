@@ -176,6 +176,33 @@ def test_optimize_warnings_and_dev_mode_reach_the_interpreter(fpm, apps):
     assert 'error::BytesWarning' in found['warnoptions']
 
 
+def with_another_release(folder, release):
+    """A Python prefix whose standard library is its own, and says it is of that release."""
+    prefix = venvs.relocated(folder / 'prefix')
+    landmark = prefix / 'lib' / f'python{pythons.default()}' / 'os.py'
+    text = landmark.read_bytes()
+    landmark.unlink()
+    landmark.write_bytes(text)
+    venvs.project(prefix / 'include' / f'python{pythons.default()}',
+                  {'patchlevel.h': f'#define PY_MICRO_VERSION 9\n#define PY_VERSION   "{release}"\n'})
+    return prefix
+
+
+def test_the_standard_library_of_another_release_is_warned_of(fpm, apps, folder):
+    """multiprocessing of 3.11.7 on the interpreter of 3.11.2 fails, and only when it is used."""
+    prefix, embedded = with_another_release(folder, f'{pythons.default()}.99'), venvs.version_of(pythons.DEBIAN)[1]
+    fpm.start({'shop': {'python_home': str(prefix.root), 'script': str(apps / 'about.py')}})
+    warned = fpm.log.wait_for(r'warning: \[group shop .*brings the standard library of another Python.*')[0]
+    assert f'{pythons.default()}.99 in {prefix.root}' in warned and f'embeds {embedded}' in warned
+
+
+def test_another_copy_of_the_same_release_is_not_warned_of(fpm, apps, folder):
+    prefix = with_another_release(folder, venvs.version_of(pythons.DEBIAN)[1])
+    fpm.start({'shop': {'python_home': str(prefix.root), 'script': str(apps / 'about.py')}})
+    assert answer(fpm)['prefix'] == str(prefix.root)
+    assert 'standard library' not in fpm.log.text()
+
+
 # The overlay ------------------------------------------------------------------------------------------------
 
 
