@@ -10,6 +10,7 @@ import json
 import os
 import pathlib
 import re
+import shutil
 import subprocess
 import urllib.parse
 
@@ -304,13 +305,13 @@ def editable(shared):
 
 
 def copy_packages(source, target):
-    """What pip left in one site-packages, into another's: pure Python, the same for every version."""
+    """What pip left in one site-packages, into another's: pure Python, the same for every version. What it built with
+    stays behind."""
     for path in source.site_packages.iterdir():
-        place = target.site_packages / path.name
-        if path.is_dir() and not place.exists():
-            subprocess.run(['cp', '-r', path, place], check=True)
-        elif path.is_file():
-            place.write_bytes(path.read_bytes())
+        if path.is_file():
+            shutil.copy(path, target.site_packages)
+        elif path.name not in ('setuptools', 'pkg_resources', 'wheel', '__pycache__'):
+            shutil.copytree(path, target.site_packages / path.name)
 
 
 @everywhere
