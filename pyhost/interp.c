@@ -15,6 +15,7 @@
 #include "config/config.h"
 #include "pyhost/gilstate.h"
 #include "pyhost/host.h"
+#include "pyhost/main_module.h"
 #include "pyhost/overlay.h"
 #include "pyhost/streams.h"
 
@@ -92,6 +93,8 @@ int host_interp_create(struct host_interp *i, const struct cfg_group *group, str
         failed = host_streams_buffer_lines(e);
     if (!failed)
         failed = host_overlay_apply(group, i->name, e);
+    if (!failed)
+        failed = host_main_module_prepare(group, i->name, e);
     host_interp_leave(former);
     return failed ? err_prefix(e, "interpreter %s", i->name) : 0;
 }

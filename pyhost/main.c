@@ -157,7 +157,7 @@ static int prepare(struct host *h, struct cfg_group **group, struct err *e)
         return -1;
     host_explain_files(h);
     if (host_python_start(h->group, e) < 0 || lay_environment(h, e) < 0 ||
-        host_main_module_prepare(h->group->script, e) < 0)
+        host_main_module_prepare(h->group, CFG_INTERPRETER_MAIN, e) < 0)
         return -1;
     if (h->group->python_home)
         host_library_compare(h->group->python_home);

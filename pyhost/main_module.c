@@ -12,6 +12,7 @@
 
 #include "base/err.h"
 #include "base/log.h"
+#include "config/config.h"
 #include "pyhost/host.h"
 
 #include <stdbool.h>
@@ -58,8 +59,24 @@ static int set_arguments(const char *script)
     return result;
 }
 
-int host_main_module_prepare(const char *script, struct err *e)
+/* The one script that is to run in an interpreter; NULL when none or several are. */
+static const char *find_only_script(const struct cfg_group *group, const char *interpreter)
 {
+    const char *script = group->script;
+    for (size_t i = 0; i < group->applications.count; i++) {
+        const struct cfg_application *a = &group->applications.items[i];
+        if (!a->script || strcmp(a->interpreter, interpreter) != 0)
+            continue;
+        if (script)
+            return NULL;
+        script = a->script;
+    }
+    return script;
+}
+
+int host_main_module_prepare(const struct cfg_group *group, const char *interpreter, struct err *e)
+{
+    const char *script = find_only_script(group, interpreter);
     bool is_readable = access(child_main, R_OK) == 0;
     if (!is_readable)
         log_write(LOG_LEVEL_DEBUG, NULL,

@@ -58,6 +58,38 @@ def test_a_pool_made_at_import_works_and_its_children_do_not_import_the_script(f
     assert len(fpm.log.find('output\\] imported')) == 1
 
 
+@pytest.mark.parametrize('version', pythons.hosts())
+def test_children_of_scripts_in_interpreters_of_their_own_know_their_script(fpm, folder, version):
+    """Each has an app.wsgi; only the one of its own interpreter is a child's."""
+    if not pythons.interpreter(version):
+        pytest.skip(f'the interpreter of Python {version} is gone')
+    applications = []
+    for name in ('red', 'blue'):
+        script = folder / name / 'app.wsgi'
+        script.parent.mkdir()
+        script.write_text(textwrap.dedent(f"""
+            import json, multiprocessing, sys
+            def work(connection):
+                connection.send([{name!r}, sys.argv])
+            def application(environ, start_response):
+                context = multiprocessing.get_context('spawn')
+                here, there = context.Pipe(duplex=False)
+                child = context.Process(target=work, args=(there,))
+                child.start()
+                there.close()
+                answer = here.recv()
+                child.join()
+                start_response('200 OK', [])
+                return [json.dumps(answer).encode()]
+        """))
+        applications.append({'mount': f'/{name}', 'script': str(script), 'interpreter': name})
+    fpm.start({'shop': {'applications': applications, 'python_version': version,
+                        **identity(pythons.interpreter(version))}})
+    for application in applications:
+        found = json.loads(fastcgi.ask(fpm.socket('shop'), application['mount'] + '/').body)
+        assert found == [application['interpreter'], [application['script']]]
+
+
 def test_work_of_an_importable_module_needs_no_script(fpm, folder):
     (folder / 'shop.py').write_text(textwrap.dedent("""
         import concurrent.futures, json, multiprocessing, sys
