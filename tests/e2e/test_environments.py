@@ -11,8 +11,10 @@ import textwrap
 import pytest
 
 import fastcgi
+import processes
 import pythons
 import venvs
+from processes import wait_until
 from pyfpm import RELOAD_FAILED
 
 
@@ -302,6 +304,9 @@ def refused(fpm, groups, *sentence):
         assert re.search(words, said), said
         fpm.log.wait_for(words)
     assert fastcgi.ask(fpm.socket('shop')).status == 503
+    # Ready is said while the failed template may still be there; between two tries it is not.
+    wait_until(lambda: not processes.zombies_of(fpm.pid) and not fpm.hosts(), 'the failed template is gone')
+    fpm.note_descriptors()
 
 
 def test_a_venv_of_another_version_is_refused_with_a_sentence(fpm, apps, folder):
