@@ -104,6 +104,25 @@ static void warn_about_callable(struct cfg_loading *l, const struct cfg_draft *d
                            "callable means nothing here: application names its callable itself");
 }
 
+static void warn_about_watched_script(struct cfg_loading *l, const struct cfg_draft *draft)
+{
+    const struct cfg_group *g = draft->group;
+    const struct cfg_given *watched = cfg_draft_given(draft, "reload-on-change");
+    bool has_script = is_given(draft, "script");
+    for (size_t i = 0; i < g->applications.count; i++)
+        has_script = has_script || g->applications.items[i].script;
+    if (watched->place.line == 0 || watched->is_inherited || has_script)
+        return;
+    const char *why =
+        is_given(draft, "script-root")
+            ? "script means nothing with script-root: a changed script replaces its worker anyway"
+            : "script means nothing without the key script: which files an application consists of "
+              "only Python finds out; name their folder instead";
+    for (size_t i = 0; i < g->reload_on_change.count; i++)
+        if (strcmp(g->reload_on_change.items[i], CFG_WATCH_SCRIPT) == 0)
+            cfg_report_warning(l->report, &watched->place, "reload-on-change: %s", why);
+}
+
 static void check_restart_delay(struct cfg_loading *l, const struct cfg_draft *draft)
 {
     const struct cfg_group *g = draft->group;
@@ -216,6 +235,7 @@ static void check_group(struct cfg_loading *l, size_t index)
     if (l->mode.is_trusted)
         return;
     warn_about_callable(l, draft);
+    warn_about_watched_script(l, draft);
     warn_about_socket_keys(l, draft);
     if (l->mode.is_root)
         check_user_as_root(l, draft);

@@ -65,6 +65,10 @@ enum cfg_log_format { CFG_LOG_TEXT, CFG_LOG_JSON };
 #define CFG_APPLICATIONS_MAX 256    /* of one group */
 #define CFG_INTERPRETER_MAIN "main" /* the interpreter that every process has */
 
+/* The words that reload-on-change knows besides paths. */
+#define CFG_WATCH_SCRIPT      "script"
+#define CFG_WATCH_ENVIRONMENT "environment"
+
 /* Strings are owned; NULL when not given. Durations are _ms, sizes _bytes. Fields follow the order of the
  * table. The field of a key that is not there yet stays zero, whatever default the manual announces. */
 struct cfg_global {
@@ -147,7 +151,7 @@ struct cfg_group {
     char *status_path;
     char *ping_path;
     bool catch_output;
-    struct cfg_list reload_on_change;
+    struct cfg_list reload_on_change; /* absolute paths and the two words */
 };
 
 struct cfg {

@@ -280,8 +280,9 @@ static const struct cfg_directive directives[] = {
         "The path at which the group answers that it is alive."),
     CFG_BOOL(GROUP, "catch-output", catch_output, "true", 0,
         "Put what the application prints into the log, marked with the group's name and the pid."),
-    CFG_LIST(GROUP, "reload-on-change", reload_on_change, NULL, CFG_NOT_YET, "[script, environment]",
-        "Paths, or the words script and environment, whose change reloads the group."),
+    CFG_LIST(GROUP, "reload-on-change", reload_on_change, cfg_rule_watched, 0, "[script, environment]",
+        "Paths, or the words script and environment, whose change reloads the group; a folder is watched "
+        "with everything below it."),
 
     CFG_STRING(APPLICATION, "mount", mount, NULL, cfg_rule_mount, CFG_REQUIRED, "/shop",
         "Where the application is in the URL: it serves this path and everything below it, unless a longer "

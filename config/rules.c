@@ -169,6 +169,13 @@ int cfg_rule_variable_name(const char *text, struct err *e)
     return 0;
 }
 
+int cfg_rule_watched(const char *text, struct err *e)
+{
+    if (text[0] == '/' || strcmp(text, CFG_WATCH_SCRIPT) == 0 || strcmp(text, CFG_WATCH_ENVIRONMENT) == 0)
+        return 0;
+    return err_set(e, "\"%.120s\" is neither script, nor environment, nor an absolute path", text);
+}
+
 int cfg_rule_group_name(const char *text, struct err *e)
 {
     if (!is_simple_name(text))

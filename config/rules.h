@@ -18,6 +18,7 @@ cfg_rule cfg_rule_mount;          /* "/", or a path such as /shop */
 cfg_rule cfg_rule_interpreter;    /* the name of an interpreter */
 cfg_rule cfg_rule_client;         /* an address or a network (CIDR) */
 cfg_rule cfg_rule_variable_name;  /* of an environment variable */
+cfg_rule cfg_rule_watched;        /* script, environment, or a path from the root */
 cfg_rule cfg_rule_group_name;     /* of a process group */
 
 #endif

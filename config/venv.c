@@ -94,6 +94,8 @@ static void read_line(char *line, struct venv *v, struct said *said)
     const char *key = trim(line), *value = trim(equals + 1);
     if (strcasecmp(key, "home") == 0)
         snprintf(v->home, sizeof(v->home), "%s", value);
+    else if (strcasecmp(key, "include-system-site-packages") == 0)
+        v->sees_base = strcasecmp(value, "true") == 0;
     else if (strcasecmp(key, "version") == 0)
         take_version(value, said->version);
     else if (strcasecmp(key, "version_info") == 0)

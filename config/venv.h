@@ -15,6 +15,7 @@ struct venv {
     char version[16];  /* "3.12" or "3.13t"; "" when nothing says it */
     char source[4096]; /* the file or folder that said so */
     char home[4096];   /* pyvenv.cfg's home: the base interpreter's bin folder; "" when absent */
+    bool sees_base;    /* pyvenv.cfg's include-system-site-packages: the base's site-packages count too */
 };
 
 /* Looks at a folder. version comes from pyvenv.cfg's "version" or "version_info" (keys as venv, virtualenv

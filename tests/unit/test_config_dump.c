@@ -123,7 +123,9 @@ static const char *odd_text(void)
 static void random_string(const struct cfg_directive *d, char *text, size_t size)
 {
     static const char *const applications[] = {"a:b", "pkg.mod:make()", "a.b.c:d.e"};
-    if (d->rule == cfg_rule_absolute || d->rule == cfg_rule_log)
+    if (d->rule == cfg_rule_watched && random_below(2))
+        snprintf(text, size, "%s", random_below(2) ? CFG_WATCH_SCRIPT : CFG_WATCH_ENVIRONMENT);
+    else if (d->rule == cfg_rule_absolute || d->rule == cfg_rule_log || d->rule == cfg_rule_watched)
         snprintf(text, size, "/%s/%s", odd_text(), odd_text());
     else if (d->rule == cfg_rule_listen)
         snprintf(text, size, "/run/%u%s", random_below(1000000), odd_text());

@@ -150,6 +150,8 @@ static void test_wrong_values_are_reported_with_their_place(void **state)
         {"    listen-mode: 0x1b0",
          "pyfpm.yaml:5:18: listen-mode: \"0x1b0\" is not an octal number such as 0660"},
         {"    clear-env: 1", "pyfpm.yaml:5:16: clear-env: \"1\" is neither true nor false"},
+        {"    reload-on-change: [script, scripts]", "pyfpm.yaml:5:32: reload-on-change: \"scripts\" is "
+                                                    "neither script, nor environment, nor an absolute path"},
         {"    preload: maybe", "pyfpm.yaml:5:14: preload: \"maybe\" is none of auto, true, false"},
         {"    nice: -21", "pyfpm.yaml:5:11: nice: -21 is out of range (-20 to 19)"},
         {"    python-optimize: 3", "pyfpm.yaml:5:22: python-optimize: 3 is out of range (0 to 2)"},
@@ -226,7 +228,7 @@ static void test_every_key_that_is_not_there_yet_says_so(void **state)
         assert_only_error(text, &as_user, error);
         seen++;
     }
-    assert_int_equal(seen, 3 + 20);
+    assert_int_equal(seen, 3 + 19);
 }
 
 static void test_values_that_are_not_there_yet_say_so(void **state)
@@ -686,6 +688,13 @@ static void test_keys_without_meaning_are_warned_about(void **state)
                        "pyfpm.yaml:2:33: listen-mode means nothing for a TCP socket");
     assert_one_warning("groups:\n  a: {application: a:b, listen: /a, callable: c}", &as_user,
                        "pyfpm.yaml:2:37: callable means nothing here: application names its callable itself");
+    assert_one_warning(
+        "groups:\n  a: {application: a:b, listen: /a, reload-on-change: script}", &as_user,
+        "pyfpm.yaml:2:37: reload-on-change: script means nothing without the key script: which "
+        "files an application consists of only Python finds out; name their folder instead");
+    assert_one_warning("groups:\n  a: {script-root: /s, listen: /a, reload-on-change: script}", &as_user,
+                       "pyfpm.yaml:2:36: reload-on-change: script means nothing with script-root: a changed "
+                       "script replaces its worker anyway");
 }
 
 static void test_defaults_may_hold_what_only_some_groups_can_use(void **state)
@@ -693,7 +702,7 @@ static void test_defaults_may_hold_what_only_some_groups_can_use(void **state)
     struct cfg_report report = {0};
     (void)state;
     struct cfg *c = load_text(
-        "defaults: {allowed-clients: 127.0.0.1, listen-mode: 0600, callable: app}\n"
+        "defaults: {allowed-clients: 127.0.0.1, listen-mode: 0600, callable: app, reload-on-change: script}\n"
         "groups:\n  a: {application: a:b, listen: /a}\n  b: {script: /b, listen: ':1'}\n",
         &as_user, &report);
     assert_non_null(c);
