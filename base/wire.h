@@ -68,6 +68,9 @@ enum {
     WIRE_EXPLAIN_SENDER = 3,    /* no object: from here on the other two come from the process in serial only */
     WIRE_EXPLAIN_END = 256, /* the object is complete; no text */
 
+    WIRE_FINGERPRINT_END = 1, /* this was the last piece */
+    WIRE_FINGERPRINT_HOT = 2, /* with END: files of the environment were written a moment ago */
+
     WIRE_RELEASE_LAST = 1, /* the group ends: answer what is queued, close what is kept */
 
     WIRE_DRAIN_BACKLOG = 1, /* nobody will accept on this listening socket after you: serve what is queued */

@@ -11,6 +11,7 @@
 #include "config/config.h"
 #include "pyhost/apps.h"
 #include "pyhost/explain.h"
+#include "pyhost/fingerprint.h"
 #include "pyhost/host.h"
 #include "pyhost/identity.h"
 #include "pyhost/library.h"
@@ -45,6 +46,7 @@ struct options {
     bool describe;
     bool check;
     bool explain;
+    bool fingerprint;
     bool no_preload;
 };
 
@@ -57,6 +59,8 @@ static int parse_options(int argc, char **argv, struct options *options)
             options->check = true;
         else if (strcmp(argv[i], "--explain") == 0)
             options->check = options->explain = true;
+        else if (strcmp(argv[i], "--fingerprint") == 0)
+            options->fingerprint = true;
         else if (strcmp(argv[i], "--no-preload") == 0)
             options->no_preload = true;
         else
@@ -85,7 +89,7 @@ static bool is_channel(int fd)
 /* False when this was not started by a supervisor. */
 static bool secure_descriptors(const struct options *options)
 {
-    int end = options->check ? HOST_FD_SCORE : HOST_FD_END;
+    int end = options->check || options->fingerprint ? HOST_FD_SCORE : HOST_FD_END;
     for (int fd = HOST_FD_CHANNEL; fd < end; fd++)
         if (fd_set_cloexec(fd, true) < 0)
             return false;
@@ -148,12 +152,16 @@ static int lay_environment(struct host *h, struct err *e)
 /* Everything before the applications: who we are, and which Python. */
 static int prepare(struct host *h, struct cfg_group **group, struct err *e)
 {
+    struct host_base base;
     if (read_group(group, e) < 0)
         return -1;
     h->group = *group;
     name_process(h->group);
     host_main_module_locate();
+    host_python_identify(&base);
     if (attach_group(h, e) < 0 || host_identity_assume(h->group, e) < 0)
+        return -1;
+    if (!h->check_only && host_fingerprint_send(h, &base, false, e) < 0)
         return -1;
     host_explain_files(h);
     if (host_python_start(h->group, e) < 0 || lay_environment(h, e) < 0 ||
@@ -163,6 +171,26 @@ static int prepare(struct host *h, struct cfg_group **group, struct err *e)
         host_library_compare(h->group->python_home);
     h->apps = host_apps_new(h->group, e);
     return h->apps ? 0 : -1;
+}
+
+/* What the environment is now, told without starting Python. Its log records went nowhere: the template has
+ * said the same already. */
+static int tell_fingerprint(struct host *h)
+{
+    struct err e;
+    struct host_base base;
+    struct cfg_group *group = NULL;
+    host_python_identify(&base);
+    int result = read_group(&group, &e);
+    h->group = group;
+    if (result == 0)
+        result = host_identity_assume(group, &e);
+    if (result == 0)
+        result = host_fingerprint_send(h, &base, true, &e);
+    if (result < 0)
+        host_link_send(h, WIRE_TEMPLATE_FAILED, 0, e.text);
+    cfg_group_free(group);
+    return result < 0 ? 1 : 0;
 }
 
 static int run(struct host *h, const struct options *options)
@@ -192,7 +220,7 @@ int main(int argc, char **argv)
     if (is_supervised && !is_of_same_build(argv[0])) /* whose options we may not know either */
         return HOST_EXIT_OTHER_BUILD;
     if (parsed < 0) {
-        fprintf(stderr, "usage: %s [--check [--explain]] [--no-preload] | --describe\n", argv[0]);
+        fprintf(stderr, "usage: %s [--check [--explain]] [--no-preload] | --fingerprint | --describe\n", argv[0]);
         return EXIT_USAGE;
     }
     if (!is_supervised) {
@@ -202,6 +230,8 @@ int main(int argc, char **argv)
     h.check_only = options.check;
     h.explain = options.explain;
     ignore_write_signals();
+    if (options.fingerprint)
+        return tell_fingerprint(&h);
     host_link_start(&h);
     return run(&h, &options);
 }

@@ -15,6 +15,7 @@
 #include "base/stamp.h"
 #include "config/config.h"
 #include "config/venv.h"
+#include "pyhost/fingerprint.h"
 #include "pyhost/host.h"
 #include "pyhost/streams.h"
 
@@ -22,6 +23,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 /* Joins into path; what does not fit is a path that does not exist anyway. */
@@ -321,6 +323,23 @@ const char *host_python_library(void)
 {
     static Dl_info library; /* the name in it is the dynamic linker's */
     return dladdr((const void *)&Py_GetVersion, &library) != 0 && library.dli_fname ? library.dli_fname : "-";
+}
+
+void host_python_identify(struct host_base *base)
+{
+    char bin[4096];
+    struct stat status;
+    memset(base, 0, sizeof *base);
+    base->version_xy = HOST_PYTHON_VERSION;
+    snprintf(base->version, sizeof base->version, "%.*s", (int)strcspn(Py_GetVersion(), " "),
+             Py_GetVersion());
+    base->library = host_python_library();
+    if (stat(base->library, &status) == 0) {
+        base->library_mtime = status.st_mtim;
+        base->library_size = (long long)status.st_size;
+    }
+    if (!prefix_above(HOST_PYTHON_EXECUTABLE, bin) || !prefix_above(bin, base->prefix))
+        base->prefix[0] = '\0';
 }
 
 int host_python_describe(void)

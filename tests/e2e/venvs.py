@@ -29,6 +29,20 @@ class Venv:
         with zipfile.ZipFile(wheel) as archive:
             archive.extractall(self.site_packages)
 
+    def uninstall(self, name):
+        """Removes what RECORD lists and what was compiled of it, then the dist-info folder, as pip does."""
+        info, = self.site_packages.glob(f'{name}-*.dist-info')
+        for line in (info / 'RECORD').read_text().splitlines():
+            path = self.site_packages / line.split(',')[0]
+            path.unlink(missing_ok=True)
+            for compiled in (path.parent / '__pycache__').glob(f'{path.stem}.*.pyc'):
+                compiled.unlink()
+        shutil.rmtree(info)
+
+    def upgrade(self, name, wheel):
+        self.uninstall(name)
+        self.install(wheel)
+
 
 def make(root, python=DEBIAN, *options):
     subprocess.run([python, '-m', 'venv', '--without-pip', *options, str(root)], check=True, capture_output=True)
