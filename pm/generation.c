@@ -103,6 +103,11 @@ static void on_message(struct pm_child *child, const struct wire_msg *m)
     case WIRE_SPAWN_FAILED:
         fail_spawn(gen, m);
         break;
+    case WIRE_FINGERPRINT: /* a later template's is ignored: what serves may still be the first one's */
+        if (gen->template_state == PM_TEMPLATE_STARTING)
+            pm_fingerprint_take(&gen->fingerprint, m);
+        pm_group_mark_dirty(gen->group);
+        break;
     default: {
         struct log_subject subject = template_subject(gen);
         log_write(LOG_LEVEL_WARNING, &subject, "message %d from a template makes no sense; ignored",
@@ -183,6 +188,7 @@ void pm_generation_free(struct pm_generation *gen)
     pm_listener_release(&gen->listener);
     score_free(gen->score);
     fd_close(&gen->score_fd);
+    pm_fingerprint_clear(&gen->fingerprint);
     cfg_group_free(gen->cfg);
     free(gen->slot_taken);
     free(gen->failure);
@@ -240,6 +246,8 @@ int pm_generation_start_template(struct pm_generation *gen, struct err *e)
     uv_loop_t *loop = pm_group_loop(gen->group);
     pm_child_free(&gen->template_child);
     pm_output_release(&gen->template_output);
+    if (!gen->fingerprint.complete)
+        pm_fingerprint_clear(&gen->fingerprint);
 
     int config = fd_memory("pyfpm-group");
     if (config < 0) {

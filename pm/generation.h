@@ -9,6 +9,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "pm/fingerprint.h"
 #include "pm/states.h"
 
 struct cfg_group;
@@ -38,6 +39,8 @@ struct pm_generation {
     unsigned template_deaths; /* by itself while ready, not counted by group.c yet */
     bool preload;             /* import in the template */
     bool preloaded;           /* the template said that it did */
+
+    struct pm_fingerprint fingerprint; /* of the environment when its first template started */
 
     struct pm_worker *workers;  /* list */
     struct pm_generation *next; /* in the group's list, newest first */

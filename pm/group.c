@@ -17,6 +17,7 @@
 #include "pm/responder_link.h"
 #include "pm/retire.h"
 #include "pm/supervisor.h"
+#include "pm/watch.h"
 #include "pm/worker.h"
 
 #include <stdlib.h>
@@ -55,6 +56,7 @@ struct pm_group {
     bool answered;       /* the responder has our socket */
     bool is_degraded;    /* current runs code that is no longer on disk, and no template holds it */
     enum pm_reload_state reload;
+    struct pm_watch *watch;
 
     uv_timer_t timer;
 };
@@ -62,6 +64,11 @@ struct pm_group {
 static void on_timer(uv_timer_t *timer)
 {
     pm_group_mark_dirty(timer->data);
+}
+
+static void on_watch(void *context)
+{
+    pm_group_mark_dirty(context);
 }
 
 static struct log_subject subject_of(const struct pm_group *g)
@@ -97,7 +104,9 @@ struct pm_group *pm_group_new(struct pm *pm, const struct cfg_group *cfg, struct
     g->handover_rx = g->handover_tx = -1;
     g->name = strdup(cfg->name);
     g->wanted = cfg_group_copy(cfg);
-    if (!g->name || !g->wanted || open_handover(g, e) < 0) {
+    g->watch = g->name ? pm_watch_new(pm_loop(pm), pm_notify_of(pm), g->name, on_watch, g, e) : NULL;
+    if (!g->watch || !g->wanted || open_handover(g, e) < 0) {
+        pm_watch_free(g->watch);
         free(g->name);
         cfg_group_free(g->wanted);
         free(g);
@@ -123,6 +132,7 @@ void pm_group_free(struct pm_group *g)
         g->generations = gen->next;
         pm_generation_free(gen);
     }
+    pm_watch_free(g->watch);
     pm_listener_release(&g->listener);
     fd_close(&g->handover_rx);
     fd_close(&g->handover_tx);
@@ -177,6 +187,7 @@ static void want_what_serves(struct pm_group *g)
     if (copy) {
         cfg_group_free(g->wanted);
         g->wanted = copy;
+        pm_watch_configure(g->watch, copy);
     }
     if (g->listener == g->current->listener)
         return;
@@ -261,6 +272,7 @@ static void note_ends(struct pm_group *g, struct pm_generation *gen, int64_t now
 static void make_next(struct pm_group *g)
 {
     struct err e;
+    pm_watch_begin(g->watch, g->wanted);
     if (!g->listener)
         g->listener = pm_listener_acquire(g->wanted, &e);
     if (!g->listener) {
@@ -534,6 +546,43 @@ static void settle_answering(struct pm_group *g)
         stop_answering(g);
 }
 
+/* ---- changes on disk ---- */
+
+/* With the configuration that serves: nobody said that the file is meant to be read. */
+static void reload_for(struct pm_group *g, const char *reason)
+{
+    struct err e;
+    struct log_subject subject = subject_of(g);
+    if (!g->current) {
+        log_write(LOG_LEVEL_NOTICE, &subject, "trying again: %s", reason);
+        g->retry_at_ms = 0;
+        pm_group_mark_dirty(g);
+        return;
+    }
+    struct pm_listener *listener = pm_listener_hold(g->current->listener);
+    log_write(LOG_LEVEL_NOTICE, &subject, "reloading: %s", reason);
+    if (pm_group_reload(g, g->current->cfg, listener, &e) < 0) {
+        log_write(LOG_LEVEL_ERROR, &subject, "reload failed, nothing changed: %s", e.text);
+        pm_listener_release(&listener);
+    }
+}
+
+static void settle_watch(struct pm_group *g)
+{
+    const struct pm_generation *newest = g->next ? g->next : g->current;
+    struct pm_watch_situation situation = {
+        .cfg = g->wanted,
+        .serving = g->current ? &g->current->fingerprint : NULL,
+        .generation = g->current ? g->current->number : 0,
+        .newest = newest ? &newest->fingerprint : NULL,
+        .newest_generation = newest ? newest->number : 0,
+        .is_busy = g->next || g->reload == PM_RELOAD_GOING,
+    };
+    const char *reason = pm_watch_settle(g->watch, &situation);
+    if (reason)
+        reload_for(g, reason);
+}
+
 /* ---- settling ---- */
 
 static void sweep(struct pm_group *g)
@@ -594,6 +643,7 @@ void pm_group_settle(struct pm_group *g)
         settle_retiring(g, now);
         settle_old(g);
         settle_answering(g);
+        settle_watch(g);
         sweep(g); /* a next that failed when its template was gone already: no event will come for it */
     }
     arm_timer(g, now);
@@ -626,6 +676,8 @@ int pm_group_reload(struct pm_group *g, const struct cfg_group *cfg, struct pm_l
 void pm_group_end(struct pm_group *g)
 {
     g->ending = true;
+    pm_watch_free(g->watch);
+    g->watch = NULL;
     close_door(g, g->listener);
     for (struct pm_generation *gen = g->generations; gen; gen = gen->next) {
         close_door(g, gen->listener);
@@ -695,6 +747,12 @@ enum pm_reload_state pm_group_collect_reload(struct pm_group *g)
     if (state == PM_RELOAD_DONE || state == PM_RELOAD_FAILED)
         g->reload = PM_RELOAD_NONE;
     return state;
+}
+
+const char *const *pm_group_stale(const struct pm_group *g, size_t *count)
+{
+    *count = 0;
+    return g->watch ? pm_watch_stale(g->watch, count) : NULL;
 }
 
 const char *pm_group_name(const struct pm_group *g)

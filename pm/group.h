@@ -6,6 +6,7 @@
 #define PM_GROUP_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <uv.h>
 
@@ -63,6 +64,10 @@ bool pm_group_is_reloading(const struct pm_group *g);
 
 /* The state of the reload; DONE and FAILED are reported once and become NONE. */
 enum pm_reload_state pm_group_collect_reload(struct pm_group *g);
+
+/* How its environment differs from what the serving generation started from, as sentences ("flask 2.2.2 →
+ * 3.0.0"); none when it does not. The group's, valid until it settles. */
+const char *const *pm_group_stale(const struct pm_group *g, size_t *count);
 
 const char *pm_group_name(const struct pm_group *g);
 

@@ -11,6 +11,7 @@
 #include "pm/child.h"
 #include "pm/group.h"
 #include "pm/listener.h"
+#include "pm/notify.h"
 #include "pm/output.h"
 #include "pm/report.h"
 #include "pm/responder_link.h"
@@ -57,6 +58,7 @@ struct pm {
     struct cfg *cfg;
     struct pm_group **groups;
     size_t group_count;
+    struct pm_notify *notify;
     struct pm_responder *responder;
     bool responder_ended;        /* recorded by its callback */
     unsigned responder_failures; /* to start it, in a row */
@@ -84,6 +86,11 @@ uint64_t pm_next_serial(struct pm *pm)
 struct pm_responder *pm_responder_of(struct pm *pm)
 {
     return pm->responder_ended ? NULL : pm->responder;
+}
+
+struct pm_notify *pm_notify_of(struct pm *pm)
+{
+    return pm->notify;
 }
 
 /* ---- groups ---- */
@@ -448,6 +455,9 @@ static int start_watching(struct pm *pm, struct err *e)
     int failure = uv_loop_init(&pm->loop);
     if (failure < 0)
         return err_set(e, "event loop: %s", uv_strerror(failure));
+    pm->notify = pm_notify_new(&pm->loop);
+    if (!pm->notify)
+        return err_errno(e, "event loop");
     uv_prepare_init(&pm->loop, &pm->settle);
     pm->settle.data = pm;
     uv_prepare_start(&pm->settle, on_settle);
@@ -569,6 +579,7 @@ int pm_run(const char *config_path, struct cfg *cfg)
     free(pm.pid_file);
     if (pm.signal_count > 0)
         stop_watching(&pm);
+    pm_notify_free(pm.notify);
     cfg_free(pm.cfg);
     return result;
 }

@@ -7,6 +7,7 @@
 
 struct cfg;
 struct pm;
+struct pm_notify;
 struct pm_responder;
 
 /* Runs until it is told to stop; takes cfg. Returns the exit code of pyfpm. */
@@ -16,5 +17,6 @@ int pm_run(const char *config_path, struct cfg *cfg);
 uv_loop_t *pm_loop(struct pm *pm);
 uint64_t pm_next_serial(struct pm *pm);
 struct pm_responder *pm_responder_of(struct pm *pm);
+struct pm_notify *pm_notify_of(struct pm *pm);
 
 #endif
