@@ -65,8 +65,8 @@ enum {
     WIRE_EXPLAIN_PATH = 1,      /* sys.path; */
     WIRE_EXPLAIN_INSTALLED = 2, /* what is installed */
     WIRE_EXPLAIN_SECTIONS = 3,
-    WIRE_EXPLAIN_SENDER = 3,    /* no object: from here on the other two come from the process in serial only */
-    WIRE_EXPLAIN_END = 256, /* the object is complete; no text */
+    WIRE_EXPLAIN_SENDER = 3, /* no object: from here on the other two come from the process in serial only */
+    WIRE_EXPLAIN_END = 256,  /* the object is complete; no text */
 
     WIRE_FINGERPRINT_END = 1, /* this was the last piece */
     WIRE_FINGERPRINT_HOT = 2, /* with END: files of the environment were written a moment ago */

@@ -33,8 +33,9 @@ bool venv_root_of(const char *folder, char root[4096]);
  * component that is missing, no folder, or not accessible, and the effective user it was tried as. */
 int venv_overlay_folder(const char *entry, const char *host_version, char folder[4096], struct err *e);
 
-/* True when the effective user cannot get at what is there: component is the folder on the way (links followed)
- * that may not be entered, or path itself when that may not be read. False also when there is nothing. */
+/* True when the effective user cannot get at what is there: component is the folder on the way (links
+ * followed) that may not be entered, or path itself when that may not be read. False also when there is
+ * nothing. */
 bool venv_find_closed(const char *path, char component[4096]);
 
 #endif

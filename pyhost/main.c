@@ -220,7 +220,8 @@ int main(int argc, char **argv)
     if (is_supervised && !is_of_same_build(argv[0])) /* whose options we may not know either */
         return HOST_EXIT_OTHER_BUILD;
     if (parsed < 0) {
-        fprintf(stderr, "usage: %s [--check [--explain]] [--no-preload] | --fingerprint | --describe\n", argv[0]);
+        fprintf(stderr, "usage: %s [--check [--explain]] [--no-preload] | --fingerprint | --describe\n",
+                argv[0]);
         return EXIT_USAGE;
     }
     if (!is_supervised) {
