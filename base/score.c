@@ -100,9 +100,13 @@ struct score_view score_read(const struct score *s, uint32_t index)
         .kept = atomic_load(&slot->kept),
         .requests = atomic_load(&slot->requests),
     };
-    if (view.threads > 4096)
-        view.threads = 4096;
+    if (view.threads > SCORE_THREADS_MAX)
+        view.threads = SCORE_THREADS_MAX;
     if (view.busy > view.threads)
         view.busy = view.threads;
+    if (view.kept > SCORE_KEPT_MAX)
+        view.kept = SCORE_KEPT_MAX;
+    if (view.requests > SCORE_REQUESTS_MAX)
+        view.requests = SCORE_REQUESTS_MAX;
     return view;
 }

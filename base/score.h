@@ -27,13 +27,17 @@ struct score_slot {
     _Atomic int64_t busy_since_ms;        /* clock_now_ms() when it last went from no to one busy thread */
 };
 
+#define SCORE_THREADS_MAX  4096
+#define SCORE_KEPT_MAX     (UINT32_C(1) << 20)
+#define SCORE_REQUESTS_MAX (UINT64_C(1) << 53) /* what every reader of JSON can hold */
+
 /* A copy, every value in its range. */
 struct score_view {
     enum score_state state;
-    uint32_t threads;
-    uint32_t busy; /* <= threads */
-    uint32_t kept;
-    uint64_t requests;
+    uint32_t threads;  /* <= SCORE_THREADS_MAX */
+    uint32_t busy;     /* <= threads */
+    uint32_t kept;     /* <= SCORE_KEPT_MAX */
+    uint64_t requests; /* <= SCORE_REQUESTS_MAX */
 };
 
 struct score; /* one mapping of one board */

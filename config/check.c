@@ -224,6 +224,13 @@ static void check_listen_is_unique(struct cfg_loading *l, size_t index)
     }
 }
 
+static void check_listen_is_not_control(struct cfg_loading *l, const struct cfg_draft *draft)
+{
+    const char *control = l->cfg->global.control;
+    if (draft->group->listen != NULL && control != NULL && strcmp(draft->group->listen, control) == 0)
+        cfg_report_error(l->report, place_of(draft, "listen"), "listen: %s is the control socket", control);
+}
+
 static void check_group(struct cfg_loading *l, size_t index)
 {
     const struct cfg_draft *draft = &l->groups[index];
@@ -232,6 +239,7 @@ static void check_group(struct cfg_loading *l, size_t index)
     check_mounts_are_unique(l, draft);
     check_restart_delay(l, draft);
     check_listen_is_unique(l, index);
+    check_listen_is_not_control(l, draft);
     if (l->mode.is_trusted)
         return;
     warn_about_callable(l, draft);

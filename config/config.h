@@ -53,6 +53,8 @@ struct cfg_applications {
     size_t count;
 };
 
+#define CFG_CONTROL_DEFAULT "/run/pyfpm/control.sock"
+
 enum cfg_pm { CFG_PM_STATIC, CFG_PM_DYNAMIC, CFG_PM_ONDEMAND };
 enum cfg_preload { CFG_PRELOAD_AUTO, CFG_PRELOAD_TRUE, CFG_PRELOAD_FALSE };
 enum cfg_log_format { CFG_LOG_TEXT, CFG_LOG_JSON };
@@ -72,7 +74,8 @@ enum cfg_log_format { CFG_LOG_TEXT, CFG_LOG_JSON };
 /* Strings are owned; NULL when not given. Durations are _ms, sizes _bytes. Fields follow the order of the
  * table. The field of a key that is not there yet stays zero, whatever default the manual announces. */
 struct cfg_global {
-    char *control; /* NULL: not there yet */
+    char *control;         /* "none": no control socket */
+    bool control_is_given; /* by the file; else the default is tried, and done without */
     char *pid_file;
     char *log;
     int log_level;  /* enum log_level */
@@ -177,6 +180,12 @@ struct cfg_report {
  * there was an error. Opens no socket, looks up no user, changes nothing. */
 struct cfg *cfg_load(const char *path, struct cfg_report *report);
 
+/* Reads from a file where its control socket is, and nothing else: what is wrong with the rest of the file,
+ * or cannot be expanded in the environment of whoever asks, does not matter; of a file that is no YAML a
+ * guess is made. *control is the caller's, NULL for none. 0, or -1 with *report saying why it cannot be
+ * known. *report as in cfg_load(). */
+int cfg_load_control(const char *path, char **control, struct cfg_report *report);
+
 /* NULL is fine. */
 void cfg_free(struct cfg *c);
 void cfg_report_free(struct cfg_report *report);
@@ -185,6 +194,10 @@ void cfg_report_free(struct cfg_report *report);
  * whose file is gone. The copy's place.file is "" (it would dangle otherwise). */
 struct cfg_group *cfg_group_copy(const struct cfg_group *g);
 void cfg_group_free(struct cfg_group *g);
+
+/* True when a dump of one would read as the other. */
+bool cfg_group_is_equal(const struct cfg_group *a, const struct cfg_group *b);
+bool cfg_global_is_equal(const struct cfg_global *a, const struct cfg_global *b);
 
 /* NULL when there is none of that name. The result belongs to c. */
 struct cfg_group *cfg_find_group(const struct cfg *c, const char *name);

@@ -100,8 +100,10 @@ static const char *const preload_words[] = {"auto", "true", "false", NULL};
 /* clang-format off */
 static const struct cfg_directive directives[] = {
     HEADING(GLOBAL, "Supervisor"),
-    CFG_PATH(GLOBAL, "control", control, "/run/pyfpm/control.sock", CFG_NOT_YET, NULL,
-        "The control socket, mode 0600, through which the commands reach the supervisor."),
+    CFG_STRING(GLOBAL, "control", control, CFG_CONTROL_DEFAULT, cfg_rule_control, 0, NULL,
+        "The control socket, mode 0600, through which the commands reach the supervisor: an absolute path, "
+        "or none. When it cannot be made, pyfpm does not start if the key is given, and runs without it if "
+        "not."),
     CFG_PATH(GLOBAL, "pid-file", pid_file, NULL, 0, "/run/pyfpm/pyfpm.pid",
         "A file that holds the supervisor's pid, written once all sockets are bound."),
     CFG_STRING(GLOBAL, "log", log, "stderr", cfg_rule_log, 0, NULL,

@@ -456,3 +456,13 @@ void cfg_free(struct cfg *c)
     cfg_list_free(&c->files);
     free(c);
 }
+
+bool cfg_group_is_equal(const struct cfg_group *a, const struct cfg_group *b)
+{
+    return strcmp(a->name, b->name) == 0 && cfg_fields_are_equal(CFG_SCOPE_GROUP, a, b);
+}
+
+bool cfg_global_is_equal(const struct cfg_global *a, const struct cfg_global *b)
+{
+    return cfg_fields_are_equal(CFG_SCOPE_GLOBAL, a, b);
+}

@@ -341,6 +341,7 @@ static void load_main(struct cfg_loading *l, const struct cfg_node *root)
     l->defaults = find_top(root, "defaults");
     check_top(l, root, false);
     cfg_apply(l, &l->global, find_top(root, "global"), false);
+    l->cfg->global.control_is_given = cfg_draft_given(&l->global, "control")->place.line != 0;
     if (groups != NULL)
         load_groups(l, groups);
     for (size_t i = 0; l->mode.follows_includes && i < l->cfg->global.include.count; i++)
@@ -414,6 +415,89 @@ struct cfg *cfg_load(const char *path, struct cfg_report *report)
         cfg_report_error(report, &(struct cfg_place){.file = path}, "%s", e.text);
     free(bytes);
     return c;
+}
+
+/* The value of global: control alone is applied, as if the file held nothing else. */
+static void load_control(struct cfg_loading *l, const struct cfg_node *root)
+{
+    const struct cfg_node *global = find_top(root, "global");
+    for (size_t i = 0; global != NULL && global->kind == CFG_NODE_MAPPING && i < global->count; i++) {
+        if (strcmp(global->keys[i]->text, "control") != 0)
+            continue;
+        struct cfg_node alone = *global;
+        alone.keys += i;
+        alone.items += i;
+        alone.count = 1;
+        cfg_apply(l, &l->global, &alone, false);
+    }
+}
+
+/* In a file that is no YAML the first line that gives control is taken for the one in global. The caller
+ * frees it; NULL when there is none. */
+static char *guess_control(const char *bytes, size_t size)
+{
+    static const char key[] = "control";
+    const char *end = bytes + size;
+    for (const char *line = bytes; line < end; line++) {
+        while (line < end && strchr(" \t\"'", *line) && *line != '\0')
+            line++;
+        const char *value = line + sizeof(key) - 1;
+        bool is_it = end - line > (ptrdiff_t)sizeof(key) && memcmp(line, key, sizeof(key) - 1) == 0;
+        while (is_it && value < end && strchr(" \t\"':", *value) && *value != '\0')
+            value++;
+        const char *last = value;
+        while (is_it && last < end && !strchr(" \t\r\n\"',#}", *last))
+            last++;
+        if (last > value && (value[0] == '/' || (last - value == 4 && memcmp(value, "none", 4) == 0)))
+            return strndup(value, (size_t)(last - value));
+        line = memchr(line, '\n', (size_t)(end - line));
+        if (line == NULL)
+            break;
+    }
+    return NULL;
+}
+
+/* Fills global->control from the bytes of a file. */
+static void find_control(const char *path, const char *bytes, size_t size, struct cfg *cfg,
+                         struct cfg_report *report)
+{
+    struct cfg_report ignored = {0};
+    struct cfg_loading l = {.cfg = cfg, .report = report};
+    l.global = (struct cfg_draft){.scope = CFG_SCOPE_GLOBAL, .fields = &cfg->global};
+    struct cfg_tree *tree = cfg_tree_parse(path, bytes, size, &ignored);
+    char *guess = tree == NULL ? guess_control(bytes, size) : NULL;
+    if (tree != NULL)
+        load_control(&l, tree->root);
+    if (guess != NULL) {
+        free(cfg->global.control);
+        cfg->global.control = guess;
+    }
+    cfg_tree_free(tree);
+    cfg_report_free(&ignored);
+}
+
+int cfg_load_control(const char *path, char **control, struct cfg_report *report)
+{
+    struct err e;
+    struct cfg cfg = {0};
+    struct cfg_place whole_file = {.file = path};
+    char *bytes = NULL;
+    size_t size;
+    cfg_report_free(report);
+    *control = NULL;
+    if (cfg_fields_init(CFG_SCOPE_GLOBAL, &cfg.global, &e) != 0 ||
+        read_and_close(open_main(path, &e), &bytes, &size, &e) != 0)
+        cfg_report_error(report, &whole_file, "%s", e.text);
+    else
+        find_control(path, bytes, size, &cfg, report);
+    if (report->error_count == 0 && strcmp(cfg.global.control, "none") != 0) {
+        *control = strdup(cfg.global.control);
+        if (*control == NULL)
+            cfg_report_error(report, &whole_file, "out of memory");
+    }
+    cfg_fields_free(CFG_SCOPE_GLOBAL, &cfg.global);
+    free(bytes);
+    return report->error_count == 0 ? 0 : -1;
 }
 
 struct cfg_group *cfg_group_read(int fd, struct err *e)

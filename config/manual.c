@@ -148,7 +148,7 @@ static const char manual_tail[] =
     "\\fBpyfpm "
     "dump\\fR prints the effective configuration, with all defaults filled in.\n"
     ".SH SEE ALSO\n"
-    ".BR pyfpm (8)\n";
+    ".BR pyfpm (8), pyfpm\\-control (7)\n";
 
 /* Text for man(7): no character of it is taken for a request or an escape. */
 static void print_roff(FILE *out, const char *text)

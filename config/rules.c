@@ -32,6 +32,16 @@ int cfg_rule_listen(const char *text, struct err *e)
     return 0;
 }
 
+int cfg_rule_control(const char *text, struct err *e)
+{
+    struct cfg_address address;
+    if (strcmp(text, "none") == 0)
+        return 0;
+    if (text[0] != '/')
+        return err_set(e, "\"%.120s\" is neither none nor an absolute path", text);
+    return cfg_parse_address(text, &address, e);
+}
+
 int cfg_rule_log(const char *text, struct err *e)
 {
     if (text[0] == '/' || strcmp(text, "stderr") == 0 || strcmp(text, "syslog") == 0)

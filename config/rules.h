@@ -10,6 +10,7 @@ typedef int cfg_rule(const char *text, struct err *e);
 
 cfg_rule cfg_rule_absolute;       /* a path from the root */
 cfg_rule cfg_rule_listen;         /* as cfg_parse_address(), as far as it is available */
+cfg_rule cfg_rule_control;        /* none, or an absolute path that a socket can have */
 cfg_rule cfg_rule_log;            /* stderr, syslog or an absolute path */
 cfg_rule cfg_rule_application;    /* package.module:callable, package.module:factory() */
 cfg_rule cfg_rule_identifier;     /* a Python name */

@@ -346,7 +346,8 @@ static void test_defaults_are_those_of_the_manual(void **state)
     assert_string_equal(c->global.log, "stderr");
     assert_int_equal(c->global.log_level, LOG_LEVEL_NOTICE);
     assert_int_equal(c->global.log_format, CFG_LOG_TEXT);
-    assert_null(c->global.control);
+    assert_string_equal(c->global.control, "/run/pyfpm/control.sock");
+    assert_false(c->global.control_is_given);
     assert_null(c->global.pid_file);
     assert_int_equal(c->global.rlimit_files, CFG_ID_NONE);
     assert_string_equal(g->name, "shop");
