@@ -227,6 +227,9 @@ static int check(const struct options *options, json_t *document)
             result = command_usage("the configuration has no group", *name);
     if (result == 0)
         result = check_groups(cfg, options, document);
+    if (result != EXIT_USAGE)
+        command_add_stale(options->config, cfg, options->names,
+                          options->json ? json_object_get(document, "groups") : NULL);
     cfg_free(cfg);
     return result;
 }

@@ -3,6 +3,8 @@
 #ifndef PM_COMMANDS_H
 #define PM_COMMANDS_H
 
+#include <jansson.h>
+
 #define CONFIG_DEFAULT "/etc/pyfpm/pyfpm.yaml"
 
 /* Exit codes beside EXIT_SUCCESS and EXIT_FAILURE; those of sysexits.h. */
@@ -16,7 +18,16 @@ int command_check(int argc, char **argv);
 int command_dump(int argc, char **argv);
 int command_import(int argc, char **argv);
 int command_pythons(int argc, char **argv);
+int command_reload(int argc, char **argv);
+int command_reopen(int argc, char **argv);
 int command_request(int argc, char **argv);
+int command_status(int argc, char **argv);
+int command_stop(int argc, char **argv);
+
+/* Says what is stale about each group (of those named; names ends with NULL) of the running pyfpm that has
+ * this configuration, if there is one: prints "shop: stale: flask 2.2.2 → 3.0.0", or, with groups (a list of
+ * objects that have a name), gives each its list "stale" when that is not empty. */
+void command_add_stale(const char *config_path, const struct cfg *cfg, char **names, json_t *groups);
 
 /* Loads a configuration, printing its errors and warnings to stderr. NULL after errors. */
 struct cfg *command_load(const char *path);

@@ -213,11 +213,19 @@ static int choose_output(const struct cfg_group *cfg, int *log_end, struct err *
     return *log_end < 0 ? -1 : 0;
 }
 
+/* A host's name says what it embeds: …/host-3.11. */
+static void note_python(struct pm_generation *gen, const char *program)
+{
+    const char *dash = strrchr(program, '-');
+    snprintf(gen->python, sizeof gen->python, "%s", dash ? dash + 1 : "");
+}
+
 static pid_t exec_template(struct pm_generation *gen, int channel, int config, int output, struct err *e)
 {
     char program[4096];
     if (pm_hosts_choose(gen->cfg, program, sizeof program, e) < 0)
         return -1;
+    note_python(gen, program);
     int handover_rx;
     int handover_tx;
     pm_group_handover(gen->group, &handover_rx, &handover_tx);

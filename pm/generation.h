@@ -31,6 +31,7 @@ struct pm_generation {
     struct score *score;
     int score_fd;
     bool *slot_taken; /* one for each slot of the scoreboard */
+    char python[16];  /* X.Y of the host that was chosen last; "" before */
 
     enum pm_template_state template_state; /* changed by one door in generation.c */
     struct pm_child *template_child;

@@ -9,6 +9,7 @@
 #include "base/err.h"
 #include "base/fd.h"
 #include "base/log.h"
+#include "base/score.h"
 #include "base/wire.h"
 #include "config/config.h"
 #include "pm/backoff.h"
@@ -23,6 +24,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 /* A worker that ends by itself, or asks to be replaced, sooner than this has died young, and its successor
@@ -56,6 +58,12 @@ struct pm_group {
     bool answered;       /* the responder has our socket */
     bool is_degraded;    /* current runs code that is no longer on disk, and no template holds it */
     enum pm_reload_state reload;
+    struct pm_reload_record record; /* for who asks later than the one who collects */
+
+    uint64_t requests_past; /* of workers that have ended; see struct pm_group_view */
+    unsigned restarts;
+    unsigned reloads_good;
+    unsigned reloads_failed;
     struct pm_watch *watch;
 
     uv_timer_t timer;
@@ -90,6 +98,47 @@ static int open_handover(struct pm_group *g, struct err *e)
     return 0;
 }
 
+/* ---- the record of starts and reloads ---- */
+
+static void begin_reload(struct pm_group *g)
+{
+    g->reload = PM_RELOAD_GOING;
+    free(g->record.failure);
+    g->record = (struct pm_reload_record){.number = g->record.number + 1, .outcome = PM_RELOAD_GOING};
+}
+
+static void record_end(struct pm_group *g, enum pm_reload_state outcome, const char *why)
+{
+    free(g->record.failure);
+    g->record.outcome = outcome;
+    g->record.failure = why ? strdup(why) : NULL;
+    g->record.ended_at_s = (int64_t)time(NULL);
+}
+
+/* What fails later than its reload's end is another story. */
+static void end_reload(struct pm_group *g, enum pm_reload_state outcome, const char *why)
+{
+    if (g->reload != PM_RELOAD_GOING)
+        return;
+    g->reload = outcome;
+    record_end(g, outcome, why);
+    if (g->record.number == 1) /* the start */
+        return;
+    if (outcome == PM_RELOAD_DONE)
+        g->reloads_good++;
+    else
+        g->reloads_failed++;
+}
+
+void pm_group_refuse_reload(struct pm_group *g, const char *why)
+{
+    g->reloads_failed++;
+    if (g->reload == PM_RELOAD_GOING) /* an earlier one, which goes on */
+        return;
+    g->record.number++;
+    record_end(g, PM_RELOAD_FAILED, why);
+}
+
 struct pm_group *pm_group_new(struct pm *pm, const struct cfg_group *cfg, struct pm_listener *listener,
                               struct err *e)
 {
@@ -113,7 +162,7 @@ struct pm_group *pm_group_new(struct pm *pm, const struct cfg_group *cfg, struct
         return NULL;
     }
     g->listener = listener;
-    g->reload = PM_RELOAD_GOING;
+    begin_reload(g);
     uv_timer_init(pm_loop(pm), &g->timer);
     g->timer.data = g;
     pm_group_mark_dirty(g);
@@ -138,6 +187,7 @@ void pm_group_free(struct pm_group *g)
     fd_close(&g->handover_tx);
     cfg_group_free(g->wanted);
     free(g->last_failure);
+    free(g->record.failure);
     free(g->name);
     uv_close((uv_handle_t *)&g->timer, free_when_closed);
 }
@@ -229,7 +279,7 @@ static void fail_next(struct pm_group *g, const char *why)
     }
     if (g->next)
         abandon(g, g->next);
-    g->reload = PM_RELOAD_FAILED;
+    end_reload(g, PM_RELOAD_FAILED, why);
     if (g->current) {
         want_what_serves(g);
         return;
@@ -245,8 +295,7 @@ static void note_loss(struct pm_group *g, const struct pm_worker *w, int64_t now
     struct log_subject subject = subject_of(g);
     if (w->failure) {
         log_write(LOG_LEVEL_ERROR, &subject, "a worker cannot start: %s", tell_once(g, w->failure));
-        if (g->reload == PM_RELOAD_GOING) /* the old workers stay beside those that could */
-            g->reload = PM_RELOAD_FAILED;
+        end_reload(g, PM_RELOAD_FAILED, w->failure); /* the old workers stay beside those that could */
     }
     if (w->failure || now - w->born_ms < YOUNG_MS)
         wait_before_retry(g);
@@ -258,6 +307,8 @@ static void note_ends(struct pm_group *g, struct pm_generation *gen, int64_t now
         if (w->state != PM_WORKER_GONE || w->end_noted)
             continue;
         w->end_noted = true;
+        g->requests_past += score_read(gen->score, w->slot).requests;
+        g->restarts += !w->expected_end && gen != g->next; /* a canary is its reload's affair */
         if (w->expected_end || g->ending)
             continue;
         if (gen == g->next)
@@ -454,7 +505,7 @@ static void settle_old(struct pm_group *g)
         pm_worker_drain(w, drain_flags(g, w->generation));
     }
     if (g->reload == PM_RELOAD_GOING && !g->next && serving >= wanted && count_old_serving(g) == 0)
-        g->reload = PM_RELOAD_DONE;
+        end_reload(g, PM_RELOAD_DONE, NULL);
 }
 
 /* ---- retiring workers ---- */
@@ -664,7 +715,7 @@ int pm_group_reload(struct pm_group *g, const struct cfg_group *cfg, struct pm_l
     pm_listener_release(&g->listener);
     g->listener = listener;
     stop_answering(g); /* perhaps on another socket */
-    g->reload = PM_RELOAD_GOING;
+    begin_reload(g);
     g->retry_at_ms = 0;
     free(g->last_failure);
     g->last_failure = NULL;
@@ -747,6 +798,38 @@ enum pm_reload_state pm_group_collect_reload(struct pm_group *g)
     if (state == PM_RELOAD_DONE || state == PM_RELOAD_FAILED)
         g->reload = PM_RELOAD_NONE;
     return state;
+}
+
+bool pm_group_wants(const struct pm_group *g, const struct cfg_group *cfg)
+{
+    return cfg_group_is_equal(g->wanted, cfg);
+}
+
+unsigned pm_group_reload_number(const struct pm_group *g)
+{
+    return g->record.number;
+}
+
+struct pm_group_view pm_group_view(const struct pm_group *g)
+{
+    return (struct pm_group_view){
+        .id = g->id,
+        .name = g->name,
+        .cfg = g->current ? g->current->cfg : g->wanted,
+        .generations = g->generations,
+        .current = g->current,
+        .next = g->next,
+        .is_ending = g->ending,
+        .is_degraded = g->is_degraded,
+        .failures = g->failures,
+        .last_failure = g->last_failure,
+        .retry_at_ms = g->retry_at_ms,
+        .requests_past = g->requests_past,
+        .restarts = g->restarts,
+        .reloads_good = g->reloads_good,
+        .reloads_failed = g->reloads_failed,
+        .reload = &g->record,
+    };
 }
 
 const char *const *pm_group_stale(const struct pm_group *g, size_t *count)

@@ -13,6 +13,7 @@
 struct cfg_group;
 struct err;
 struct pm;
+struct pm_generation;
 struct pm_group;
 struct pm_listener;
 
@@ -21,6 +22,33 @@ enum pm_reload_state {
     PM_RELOAD_GOING,  /* starting, or moving over */
     PM_RELOAD_DONE,   /* every worker is of the new generation */
     PM_RELOAD_FAILED, /* the old generation keeps serving */
+};
+
+/* How the last start or reload of a group went. */
+struct pm_reload_record {
+    unsigned number;              /* counts the start and the reloads of a group, from 1 */
+    enum pm_reload_state outcome; /* GOING, DONE or FAILED */
+    char *failure;                /* FAILED: why; else NULL */
+    int64_t ended_at_s;           /* time(2); 0 while it goes on */
+};
+
+/* A group as status shows it. What it points to belongs to the group, valid until that settles. */
+struct pm_group_view {
+    uint32_t id; /* no other group ever has it */
+    const char *name;
+    const struct cfg_group *cfg;             /* what is served, or will be tried */
+    const struct pm_generation *generations; /* all, newest first */
+    const struct pm_generation *current;     /* NULL: nothing serves yet */
+    const struct pm_generation *next;        /* NULL: no reload is being tried */
+    bool is_ending;
+    bool is_degraded;         /* what serves is no longer on disk, and no template holds it */
+    unsigned failures;        /* to start, or soon after it, in a row */
+    const char *last_failure; /* of them, or NULL */
+    int64_t retry_at_ms;      /* nothing is started before; clock_now_ms() */
+    uint64_t requests_past;   /* of workers that have ended */
+    unsigned restarts;        /* workers that ended though nobody had asked them to */
+    unsigned reloads_good, reloads_failed;
+    const struct pm_reload_record *reload;
 };
 
 /* A new group, dirty. Takes the listener, or tries for one itself when it is NULL; copies cfg. NULL with *e
@@ -35,6 +63,12 @@ void pm_group_fail_start(struct pm_group *g, const char *why);
  * 0, or -1 with *e and nothing changed. */
 int pm_group_reload(struct pm_group *g, const struct cfg_group *cfg, struct pm_listener *listener,
                     struct err *e);
+
+/* Counts a reload that could not even begin. */
+void pm_group_refuse_reload(struct pm_group *g, const char *why);
+
+/* True when a reload with this configuration would change nothing but the workers. */
+bool pm_group_wants(const struct pm_group *g, const struct cfg_group *cfg);
 
 /* Closes the door, drains the workers for good. Then pm_group_is_gone() becomes true. */
 void pm_group_end(struct pm_group *g);
@@ -64,6 +98,11 @@ bool pm_group_is_reloading(const struct pm_group *g);
 
 /* The state of the reload; DONE and FAILED are reported once and become NONE. */
 enum pm_reload_state pm_group_collect_reload(struct pm_group *g);
+
+/* Of its last start or reload, as in its record. */
+unsigned pm_group_reload_number(const struct pm_group *g);
+
+struct pm_group_view pm_group_view(const struct pm_group *g);
 
 /* How its environment differs from what the serving generation started from, as sentences ("flask 2.2.2 →
  * 3.0.0"); none when it does not. The group's, valid until it settles. */

@@ -24,6 +24,11 @@ static const char overview[] =
     "       pyfpm request GROUP PATH [options]        send one request straight to a group\n"
     "       pyfpm import mod_wsgi FILE                turn an Apache configuration into groups\n"
     "\n"
+    "       pyfpm status [--config FILE] [GROUP...]   what the running pyfpm does\n"
+    "       pyfpm reload [--config FILE] [GROUP...]   reload it, or those groups, and wait for the outcome\n"
+    "       pyfpm reopen [--config FILE]              have it open its log file anew\n"
+    "       pyfpm stop [--config FILE]                have it finish its requests, stop, and wait\n"
+    "\n"
     "  -c, --config FILE   the configuration (default " CONFIG_DEFAULT ")\n"
     "  -t, --test          the same as check\n"
     "  -V, --version       print the version\n"
@@ -40,9 +45,17 @@ static const struct command {
     const char *name;
     int (*run)(int argc, char **argv);
 } commands[] = {
-    {"run", command_run},         {"check", command_check},           {"dump", command_dump},
-    {"pythons", command_pythons}, {"add-python", command_add_python}, {"request", command_request},
+    {"run", command_run},
+    {"check", command_check},
+    {"dump", command_dump},
+    {"pythons", command_pythons},
+    {"add-python", command_add_python},
+    {"request", command_request},
     {"import", command_import},
+    {"status", command_status},
+    {"reload", command_reload},
+    {"reopen", command_reopen},
+    {"stop", command_stop},
 };
 
 static int command_run(int argc, char **argv)

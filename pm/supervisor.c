@@ -4,22 +4,24 @@
  * groups that are dirty. Never reads FastCGI and never links Python. One process, one thread. */
 #include "pm/supervisor.h"
 
+#include "base/clock.h"
 #include "base/err.h"
 #include "base/log.h"
 #include "config/config.h"
 #include "pm/backoff.h"
 #include "pm/child.h"
+#include "pm/control.h"
 #include "pm/group.h"
 #include "pm/listener.h"
 #include "pm/notify.h"
 #include "pm/output.h"
-#include "pm/report.h"
+#include "pm/pm.h"
+#include "pm/reload.h"
 #include "pm/responder_link.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
-#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -38,39 +40,9 @@
 #define RESPONDER_PAUSE_MS     1000
 #define RESPONDER_PAUSE_MAX_MS 60000
 
-enum phase { PHASE_RUNNING, PHASE_STOPPING, PHASE_FAREWELL, PHASE_DONE };
-
 struct signal_row {
     int number;
     void (*act)(struct pm *pm);
-};
-
-#define SIGNALS_MAX 8
-
-struct pm {
-    uv_loop_t loop;
-    uv_prepare_t settle;
-    uv_signal_t signals[SIGNALS_MAX];
-    uv_timer_t timer; /* farewell, and the responder's pause */
-    unsigned signal_count;
-
-    const char *config_path;
-    struct cfg *cfg;
-    struct pm_group **groups;
-    size_t group_count;
-    struct pm_notify *notify;
-    struct pm_responder *responder;
-    bool responder_ended;        /* recorded by its callback */
-    unsigned responder_failures; /* to start it, in a row */
-    uint64_t last_serial;
-
-    enum phase phase;
-    bool announced; /* "ready" was logged */
-    bool reloading; /* a reload's outcome is still to be logged */
-    bool reload_wanted;
-    bool term_seen;
-    char reload_failures[1024]; /* names of groups, each after a blank */
-    char *pid_file;             /* written, to be removed */
 };
 
 uv_loop_t *pm_loop(struct pm *pm)
@@ -93,9 +65,35 @@ struct pm_notify *pm_notify_of(struct pm *pm)
     return pm->notify;
 }
 
+const char *pm_config_path(const struct pm *pm)
+{
+    return pm->config_path;
+}
+
+int64_t pm_started_ms(const struct pm *pm)
+{
+    return pm->started_ms;
+}
+
+struct pm_group *const *pm_groups(const struct pm *pm, size_t *count)
+{
+    *count = pm->group_count;
+    return pm->groups;
+}
+
+bool pm_is_stopping(const struct pm *pm)
+{
+    return pm->phase != PM_RUNNING;
+}
+
+bool pm_is_done(const struct pm *pm)
+{
+    return pm->phase == PM_DONE;
+}
+
 /* ---- groups ---- */
 
-static struct pm_group *find_group(struct pm *pm, const char *name)
+struct pm_group *pm_find_group(const struct pm *pm, const char *name)
 {
     for (size_t i = 0; i < pm->group_count; i++)
         if (strcmp(pm_group_name(pm->groups[i]), name) == 0 && !pm_group_is_ending(pm->groups[i]))
@@ -103,8 +101,7 @@ static struct pm_group *find_group(struct pm *pm, const char *name)
     return NULL;
 }
 
-/* A group whose address cannot be had fails alone, as one whose application is broken. */
-static int add_group(struct pm *pm, const struct cfg_group *cfg, bool *has_socket, struct err *e)
+int pm_add_group(struct pm *pm, const struct cfg_group *cfg, bool *has_socket, struct err *e)
 {
     struct err why;
     struct pm_group **larger = realloc(pm->groups, (pm->group_count + 1) * sizeof *larger);
@@ -173,7 +170,7 @@ static void forget_responder(struct pm *pm)
 static void on_responder_pause_over(uv_timer_t *timer)
 {
     struct pm *pm = timer->data;
-    if (pm->phase != PHASE_RUNNING)
+    if (pm->phase != PM_RUNNING)
         return;
     start_responder(pm);
     forget_responder(pm); /* it has to be told again */
@@ -187,13 +184,13 @@ static void settle_responder(struct pm *pm)
     pm->responder = NULL;
     pm->responder_ended = false;
     forget_responder(pm);
-    if (pm->phase == PHASE_RUNNING)
+    if (pm->phase == PM_RUNNING)
         uv_timer_start(&pm->timer, on_responder_pause_over, RESPONDER_PAUSE_MS, 0);
 }
 
-/* ---- reload ---- */
+/* ---- the global part ---- */
 
-static int raise_file_limit(const struct cfg *cfg, struct err *e)
+int pm_raise_file_limit(const struct cfg *cfg, struct err *e)
 {
     struct rlimit limit;
     if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
@@ -214,115 +211,29 @@ static int raise_file_limit(const struct cfg *cfg, struct err *e)
     return 0;
 }
 
-static void note_reload_failure(struct pm *pm, const char *name)
+int pm_apply_global(const struct cfg *cfg, struct err *e)
 {
-    size_t used = strlen(pm->reload_failures);
-    snprintf(pm->reload_failures + used, sizeof pm->reload_failures - used, " %s", name);
-}
-
-static void reload_group(struct pm *pm, const struct cfg_group *cfg)
-{
-    struct err e;
-    struct log_subject subject = {cfg->name, 0};
-    struct pm_group *g = find_group(pm, cfg->name);
-    bool has_socket;
-    if (!g) {
-        if (add_group(pm, cfg, &has_socket, &e) < 0) {
-            log_write(LOG_LEVEL_ERROR, NULL, "reload: %s", e.text);
-            note_reload_failure(pm, cfg->name);
-        }
-        return;
-    }
-    struct pm_listener *listener = pm_listener_acquire(cfg, &e);
-    if (!listener || pm_group_reload(g, cfg, listener, &e) < 0) {
-        log_write(LOG_LEVEL_ERROR, &subject, "reload failed, nothing changed: %s", e.text);
-        pm_listener_release(&listener);
-        note_reload_failure(pm, cfg->name);
-    }
-}
-
-static void end_missing_groups(struct pm *pm, const struct cfg *cfg)
-{
-    for (size_t i = 0; i < pm->group_count; i++)
-        if (!pm_group_is_ending(pm->groups[i]) && !cfg_find_group(cfg, pm_group_name(pm->groups[i])))
-            pm_group_end(pm->groups[i]);
-}
-
-static int apply_global(const struct cfg *cfg, struct err *e)
-{
-    if (raise_file_limit(cfg, e) < 0)
+    if (pm_raise_file_limit(cfg, e) < 0)
         return -1;
     return log_open(cfg->global.log, (enum log_level)cfg->global.log_level, e);
 }
 
-static void warn_about_pid_file(const struct pm *pm, const struct cfg *cfg)
-{
-    const char *now = pm->cfg->global.pid_file;
-    const char *then = cfg->global.pid_file;
-    if ((now == NULL) != (then == NULL) || (now && strcmp(now, then) != 0))
-        log_write(LOG_LEVEL_WARNING, NULL, "pid-file has changed, which takes effect at the next start");
-}
-
-/* Reads the file anew. Any error in it leaves everything as it is. */
-static void reload(struct pm *pm)
-{
-    struct err e;
-    struct cfg_report report = {0};
-    pm->reload_wanted = false;
-    struct cfg *cfg = cfg_load(pm->config_path, &report);
-    report_to_log(&report);
-    cfg_report_free(&report);
-    if (!cfg) {
-        log_write(LOG_LEVEL_ERROR, NULL, "reload failed: %s has errors; nothing changed", pm->config_path);
-        return;
-    }
-    if (apply_global(cfg, &e) < 0) {
-        log_write(LOG_LEVEL_ERROR, NULL, "reload failed: %s; nothing changed", e.text);
-        cfg_free(cfg);
-        return;
-    }
-    log_write(LOG_LEVEL_NOTICE, NULL, "reloading %s", pm->config_path);
-    warn_about_pid_file(pm, cfg);
-    for (size_t i = 0; i < cfg->group_count; i++)
-        reload_group(pm, cfg->groups[i]);
-    end_missing_groups(pm, cfg);
-    cfg_free(pm->cfg);
-    pm->cfg = cfg;
-    pm->reloading = true;
-}
-
-static void settle_reload(struct pm *pm)
-{
-    for (size_t i = 0; i < pm->group_count; i++)
-        if (pm_group_is_reloading(pm->groups[i]))
-            return;
-    for (size_t i = 0; i < pm->group_count; i++)
-        if (pm_group_collect_reload(pm->groups[i]) == PM_RELOAD_FAILED)
-            note_reload_failure(pm, pm_group_name(pm->groups[i]));
-    if (pm->reloading && pm->reload_failures[0] != '\0')
-        log_write(LOG_LEVEL_ERROR, NULL, "reload failed for:%s", pm->reload_failures);
-    else if (pm->reloading)
-        log_write(LOG_LEVEL_NOTICE, NULL, "reload finished");
-    pm->reloading = false;
-    pm->reload_failures[0] = '\0';
-}
-
 /* ---- stopping ---- */
 
-static void begin_stop(struct pm *pm)
+void pm_stop(struct pm *pm)
 {
-    if (pm->phase != PHASE_RUNNING)
+    if (pm->phase != PM_RUNNING)
         return;
-    pm->phase = PHASE_STOPPING;
+    pm->phase = PM_STOPPING;
     log_write(LOG_LEVEL_NOTICE, NULL, "stopping: finishing requests");
     for (size_t i = 0; i < pm->group_count; i++)
         if (!pm_group_is_ending(pm->groups[i]))
             pm_group_end(pm->groups[i]);
 }
 
-static void stop_now(struct pm *pm)
+void pm_stop_now(struct pm *pm)
 {
-    begin_stop(pm);
+    pm_stop(pm);
     log_write(LOG_LEVEL_NOTICE, NULL, "stopping now");
     for (size_t i = 0; i < pm->group_count; i++)
         pm_group_kill(pm->groups[i]);
@@ -337,14 +248,14 @@ static void on_farewell_over(uv_timer_t *timer)
 
 static void settle_stop(struct pm *pm)
 {
-    if (pm->phase == PHASE_STOPPING && pm->group_count == 0) {
-        pm->phase = PHASE_FAREWELL;
+    if (pm->phase == PM_STOPPING && pm->group_count == 0) {
+        pm->phase = PM_FAREWELL;
         if (pm->responder)
             pm_responder_finish(pm->responder);
         uv_timer_start(&pm->timer, on_farewell_over, FAREWELL_MS, 0);
     }
-    if (pm->phase == PHASE_FAREWELL && !pm->responder) {
-        pm->phase = PHASE_DONE;
+    if (pm->phase == PM_FAREWELL && !pm->responder) {
+        pm->phase = PM_DONE;
         uv_stop(&pm->loop);
     }
 }
@@ -353,23 +264,25 @@ static void settle_stop(struct pm *pm)
 
 static void ask_reload(struct pm *pm)
 {
-    if (pm->phase == PHASE_RUNNING)
+    if (pm->phase == PM_RUNNING)
         pm->reload_wanted = true;
+}
+
+int pm_reopen(struct err *e)
+{
+    if (log_reopen(e) < 0) {
+        log_write(LOG_LEVEL_ERROR, NULL, "%s", e->text);
+        return -1;
+    }
+    log_write(LOG_LEVEL_NOTICE, NULL, "log reopened");
+    return 0;
 }
 
 static void ask_reopen(struct pm *pm)
 {
     (void)pm;
     struct err e;
-    if (log_reopen(&e) < 0)
-        log_write(LOG_LEVEL_ERROR, NULL, "%s", e.text);
-    else
-        log_write(LOG_LEVEL_NOTICE, NULL, "log reopened");
-}
-
-static void ask_graceful(struct pm *pm)
-{
-    begin_stop(pm);
+    pm_reopen(&e); /* says itself when it cannot */
 }
 
 /* The first SIGTERM is graceful, also after a SIGQUIT. */
@@ -378,9 +291,9 @@ static void ask_stop(struct pm *pm)
     bool is_second = pm->term_seen;
     pm->term_seen = true;
     if (is_second)
-        stop_now(pm);
+        pm_stop_now(pm);
     else
-        begin_stop(pm);
+        pm_stop(pm);
 }
 
 static void reap(struct pm *pm)
@@ -390,8 +303,8 @@ static void reap(struct pm *pm)
 }
 
 static const struct signal_row signal_rows[] = {
-    {SIGHUP, ask_reload}, {SIGUSR2, ask_reload}, {SIGUSR1, ask_reopen}, {SIGQUIT, ask_graceful},
-    {SIGTERM, ask_stop},  {SIGINT, stop_now},    {SIGCHLD, reap},
+    {SIGHUP, ask_reload}, {SIGUSR2, ask_reload}, {SIGUSR1, ask_reopen}, {SIGQUIT, pm_stop},
+    {SIGTERM, ask_stop},  {SIGINT, pm_stop_now}, {SIGCHLD, reap},
 };
 
 static void on_signal(uv_signal_t *watch, int number)
@@ -433,19 +346,33 @@ static bool settle_dirty_groups(struct pm *pm)
     return any;
 }
 
+static void begin_wanted_reload(struct pm *pm)
+{
+    struct err e;
+    struct pm_reload_plan plan = {0};
+    static const struct cfg_list everything;
+    bool wanted = pm->reload_wanted && pm->phase == PM_RUNNING; /* a stop may have come since */
+    pm->reload_wanted = false;
+    if (wanted)
+        pm_reload(pm, &everything, &plan, &e); /* a signal waits for no answer */
+    pm_reload_plan_free(&plan);
+}
+
 static void on_settle(uv_prepare_t *watch)
 {
     struct pm *pm = watch->data;
     settle_responder(pm);
-    if (pm->reload_wanted && pm->phase == PHASE_RUNNING) /* a stop may have come since */
-        reload(pm);
-    while (settle_dirty_groups(pm))
-        ;
-    forget_gone_groups(pm);
-    settle_reload(pm);
-    if (!pm->announced && pm->phase == PHASE_RUNNING)
-        announce(pm);
-    settle_stop(pm);
+    begin_wanted_reload(pm);
+    do {
+        pm_control_hear(pm->control);
+        while (settle_dirty_groups(pm))
+            ;
+        forget_gone_groups(pm);
+        pm_settle_reload(pm);
+        if (!pm->announced && pm->phase == PM_RUNNING)
+            announce(pm);
+        settle_stop(pm);
+    } while (pm_control_tell(pm->control));
 }
 
 /* ---- the beginning and the end ---- */
@@ -479,7 +406,7 @@ static int open_groups(struct pm *pm, struct err *e)
     bool any_has_socket = false;
     for (size_t i = 0; i < pm->cfg->group_count; i++) {
         bool has_socket;
-        if (add_group(pm, pm->cfg->groups[i], &has_socket, e) < 0)
+        if (pm_add_group(pm, pm->cfg->groups[i], &has_socket, e) < 0)
             return -1;
         any_has_socket = any_has_socket || has_socket;
     }
@@ -506,6 +433,18 @@ static int become_reaper(struct err *e)
     if (prctl(PR_SET_CHILD_SUBREAPER, 1) < 0)
         return err_errno(e, "prctl PR_SET_CHILD_SUBREAPER");
     return 0;
+}
+
+static int open_control(struct pm *pm, struct err *e)
+{
+    struct pm_listener *door = NULL;
+    pm->control = pm_control_new(pm, e);
+    if (!pm->control || pm_control_open(&pm->cfg->global, &door, e) < 0)
+        return -1;
+    if (pm_control_use(pm->control, &door, e) == 0)
+        return 0;
+    pm_listener_release(&door);
+    return -1;
 }
 
 static void discard_groups(struct pm *pm)
@@ -543,13 +482,13 @@ static void unblock_signals(void)
 static int boot(struct pm *pm, struct err *e)
 {
     srandom((unsigned)(time(NULL) ^ getpid()));
-    if (apply_global(pm->cfg, e) < 0 || become_reaper(e) < 0)
+    if (pm_apply_global(pm->cfg, e) < 0 || become_reaper(e) < 0)
         return -1;
     signal(SIGPIPE, SIG_IGN);
     unblock_signals();
     if (start_watching(pm, e) < 0)
         return -1;
-    if (open_groups(pm, e) < 0)
+    if (open_control(pm, e) < 0 || open_groups(pm, e) < 0)
         return -1;
     if (write_pid_file(pm, e) < 0)
         return -1;
@@ -562,7 +501,7 @@ static int boot(struct pm *pm, struct err *e)
 int pm_run(const char *config_path, struct cfg *cfg)
 {
     struct err e;
-    struct pm pm = {.config_path = config_path, .cfg = cfg};
+    struct pm pm = {.config_path = config_path, .cfg = cfg, .started_ms = clock_now_ms()};
     int result = EXIT_FAILED;
     if (boot(&pm, &e) == 0) {
         uv_run(&pm.loop, UV_RUN_DEFAULT);
@@ -573,6 +512,7 @@ int pm_run(const char *config_path, struct cfg *cfg)
         if (strcmp(pm.cfg->global.log, "stderr") != 0)
             fprintf(stderr, "pyfpm: cannot start: %s (more in the log: %s)\n", e.text, pm.cfg->global.log);
     }
+    pm_control_close(pm.control);
     discard_groups(&pm);
     if (pm.pid_file)
         unlink(pm.pid_file);
@@ -580,6 +520,7 @@ int pm_run(const char *config_path, struct cfg *cfg)
     if (pm.signal_count > 0)
         stop_watching(&pm);
     pm_notify_free(pm.notify);
+    pm_control_free(pm.control);
     cfg_free(pm.cfg);
     return result;
 }

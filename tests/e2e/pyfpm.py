@@ -82,6 +82,7 @@ class Pyfpm:
         self.program = PROGRAM      # a test that installs pyfpm puts its own here
         self.folder = pathlib.Path(folder)
         self.config_file = self.folder / 'pyfpm.yaml'
+        self.control = str(self.folder / 'control.sock')
         self.log = Log(self.folder / 'pyfpm.log')
         self.more_logs = []         # files that the configuration sends the log to
         self.process = None
@@ -107,7 +108,10 @@ class Pyfpm:
         return {key: value for key, value in group.items() if value is not None}
 
     def write(self, config):
-        """Writes the file: YAML as text, or as a dict (JSON is YAML). Replaced in one step, as an editor does."""
+        """Writes the file: YAML as text, or as a dict (JSON is YAML), whose control socket is then in the test's
+        folder unless it says otherwise. Replaced in one step, as an editor does."""
+        if isinstance(config, dict) and isinstance(config.get('global', {}), dict):
+            config = {**config, 'global': {'control': self.control, **config.get('global', {})}}
         text = config if isinstance(config, str) else json.dumps(config, indent=2, ensure_ascii=False)
         new = self.config_file.with_suffix('.new')
         new.write_text(text, encoding='utf-8')
@@ -137,8 +141,19 @@ class Pyfpm:
         """run() with this configuration file."""
         return self.run(*arguments, '--config', self.config_file, **more)
 
+    def give_control(self):
+        """A file that was written as text must not name the control socket of a pyfpm outside the test either.
+        Lines are appended, or put below "global:", so that the places of what stands above stay right."""
+        text = self.config_file.read_text(encoding='utf-8') if self.config_file.exists() else None
+        if text is None or re.search(r'^[\s"\']*control["\']?\s*:', text, re.MULTILINE):
+            return
+        line = f'global:\n  control: {self.control}\n'
+        self.write(re.sub(r'^global:[ ]*\n', line, text, count=1, flags=re.MULTILINE)
+                   if re.search(r'^global:[ ]*$', text, re.MULTILINE) else f'{text.rstrip()}\n{line}')
+
     def launch(self, wrapper=(), env=None, cwd='/'):
         """Starts the supervisor and does not wait for anything."""
+        self.give_control()
         with open(self.log.path, 'ab') as log:
             self.process = subprocess.Popen(
                 [*wrapper, self.program, '--config', self.config_file], stdin=subprocess.DEVNULL, stdout=log, stderr=log,
