@@ -68,21 +68,21 @@ static bool follow_group(struct pm *pm, struct pm_caller *caller, struct pm_relo
         return true;
     }
     struct pm_group_view view = pm_group_view(g);
-    if (view.reload->number != item->number) { /* a later reload took over */
-        item->number = view.reload->number;
+    if (view.record->number != item->number) { /* a later reload took over */
+        item->number = view.record->number;
         follow->moved = NOTHING_SAID;
     }
     int moved = count_moved(&view);
-    if (moved != follow->moved && view.reload->outcome != PM_RELOAD_FAILED) {
+    if (moved != follow->moved && view.record->outcome != PM_RELOAD_FAILED) {
         follow->moved = moved;
         say_progress(caller, &view, moved);
         return true;
     }
-    if (view.reload->outcome == PM_RELOAD_GOING)
+    if (view.record->outcome == PM_RELOAD_GOING)
         return false;
-    const char *failure = view.reload->failure ? view.reload->failure : "for want of memory to say why";
+    const char *failure = view.record->failure ? view.record->failure : "for want of memory to say why";
     say_outcome(caller, follow, item->name, view.current ? view.current->number : 0,
-                view.reload->outcome == PM_RELOAD_DONE ? NULL : failure);
+                view.record->outcome == PM_RELOAD_DONE ? NULL : failure);
     return true;
 }
 

@@ -24,7 +24,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
 /* A worker that ends by itself, or asks to be replaced, sooner than this has died young, and its successor
@@ -52,18 +51,15 @@ struct pm_group {
     struct pm_generation *next;
     unsigned last_number;
 
-    unsigned failures;   /* in a row */
-    char *last_failure;  /* why it could not start, as logged in full; owned */
-    int64_t retry_at_ms; /* nothing is started before */
-    bool answered;       /* the responder has our socket */
-    bool is_degraded;    /* current runs code that is no longer on disk, and no template holds it */
-    enum pm_reload_state reload;
-    struct pm_reload_record record; /* for who asks later than the one who collects */
+    unsigned failures;       /* in a row */
+    char *last_failure;      /* why it could not start, as logged in full; owned */
+    int64_t retry_at_ms;     /* nothing is started before */
+    bool answered;           /* the responder has our socket */
+    bool is_degraded;        /* current runs code that is no longer on disk, and no template holds it */
+    struct pm_record record; /* of its start and reloads */
 
     uint64_t requests_past; /* of workers that have ended; see struct pm_group_view */
     unsigned restarts;
-    unsigned reloads_good;
-    unsigned reloads_failed;
     struct pm_watch *watch;
 
     uv_timer_t timer;
@@ -98,47 +94,6 @@ static int open_handover(struct pm_group *g, struct err *e)
     return 0;
 }
 
-/* ---- the record of starts and reloads ---- */
-
-static void begin_reload(struct pm_group *g)
-{
-    g->reload = PM_RELOAD_GOING;
-    free(g->record.failure);
-    g->record = (struct pm_reload_record){.number = g->record.number + 1, .outcome = PM_RELOAD_GOING};
-}
-
-static void record_end(struct pm_group *g, enum pm_reload_state outcome, const char *why)
-{
-    free(g->record.failure);
-    g->record.outcome = outcome;
-    g->record.failure = why ? strdup(why) : NULL;
-    g->record.ended_at_s = (int64_t)time(NULL);
-}
-
-/* What fails later than its reload's end is another story. */
-static void end_reload(struct pm_group *g, enum pm_reload_state outcome, const char *why)
-{
-    if (g->reload != PM_RELOAD_GOING)
-        return;
-    g->reload = outcome;
-    record_end(g, outcome, why);
-    if (g->record.number == 1) /* the start */
-        return;
-    if (outcome == PM_RELOAD_DONE)
-        g->reloads_good++;
-    else
-        g->reloads_failed++;
-}
-
-void pm_group_refuse_reload(struct pm_group *g, const char *why)
-{
-    g->reloads_failed++;
-    if (g->reload == PM_RELOAD_GOING) /* an earlier one, which goes on */
-        return;
-    g->record.number++;
-    record_end(g, PM_RELOAD_FAILED, why);
-}
-
 struct pm_group *pm_group_new(struct pm *pm, const struct cfg_group *cfg, struct pm_listener *listener,
                               struct err *e)
 {
@@ -162,7 +117,7 @@ struct pm_group *pm_group_new(struct pm *pm, const struct cfg_group *cfg, struct
         return NULL;
     }
     g->listener = listener;
-    begin_reload(g);
+    pm_record_begin(&g->record);
     uv_timer_init(pm_loop(pm), &g->timer);
     g->timer.data = g;
     pm_group_mark_dirty(g);
@@ -187,7 +142,7 @@ void pm_group_free(struct pm_group *g)
     fd_close(&g->handover_tx);
     cfg_group_free(g->wanted);
     free(g->last_failure);
-    free(g->record.failure);
+    pm_record_clear(&g->record);
     free(g->name);
     uv_close((uv_handle_t *)&g->timer, free_when_closed);
 }
@@ -279,7 +234,7 @@ static void fail_next(struct pm_group *g, const char *why)
     }
     if (g->next)
         abandon(g, g->next);
-    end_reload(g, PM_RELOAD_FAILED, why);
+    pm_record_end(&g->record, PM_RELOAD_FAILED, why);
     if (g->current) {
         want_what_serves(g);
         return;
@@ -295,7 +250,8 @@ static void note_loss(struct pm_group *g, const struct pm_worker *w, int64_t now
     struct log_subject subject = subject_of(g);
     if (w->failure) {
         log_write(LOG_LEVEL_ERROR, &subject, "a worker cannot start: %s", tell_once(g, w->failure));
-        end_reload(g, PM_RELOAD_FAILED, w->failure); /* the old workers stay beside those that could */
+        pm_record_end(&g->record, PM_RELOAD_FAILED,
+                      w->failure); /* the old workers stay beside those that could */
     }
     if (w->failure || now - w->born_ms < YOUNG_MS)
         wait_before_retry(g);
@@ -504,8 +460,8 @@ static void settle_old(struct pm_group *g)
         struct pm_worker *w = find_oldest(g);
         pm_worker_drain(w, drain_flags(g, w->generation));
     }
-    if (g->reload == PM_RELOAD_GOING && !g->next && serving >= wanted && count_old_serving(g) == 0)
-        end_reload(g, PM_RELOAD_DONE, NULL);
+    if (g->record.state == PM_RELOAD_GOING && !g->next && serving >= wanted && count_old_serving(g) == 0)
+        pm_record_end(&g->record, PM_RELOAD_DONE, NULL);
 }
 
 /* ---- retiring workers ---- */
@@ -627,7 +583,7 @@ static void settle_watch(struct pm_group *g)
         .generation = g->current ? g->current->number : 0,
         .newest = newest ? &newest->fingerprint : NULL,
         .newest_generation = newest ? newest->number : 0,
-        .is_busy = g->next || g->reload == PM_RELOAD_GOING,
+        .is_busy = g->next || g->record.state == PM_RELOAD_GOING,
     };
     const char *reason = pm_watch_settle(g->watch, &situation);
     if (reason)
@@ -715,7 +671,7 @@ int pm_group_reload(struct pm_group *g, const struct cfg_group *cfg, struct pm_l
     pm_listener_release(&g->listener);
     g->listener = listener;
     stop_answering(g); /* perhaps on another socket */
-    begin_reload(g);
+    pm_record_begin(&g->record);
     g->retry_at_ms = 0;
     free(g->last_failure);
     g->last_failure = NULL;
@@ -789,15 +745,17 @@ bool pm_group_is_decided(const struct pm_group *g, bool *serving)
 
 bool pm_group_is_reloading(const struct pm_group *g)
 {
-    return g->reload == PM_RELOAD_GOING && !g->ending;
+    return g->record.state == PM_RELOAD_GOING && !g->ending;
 }
 
 enum pm_reload_state pm_group_collect_reload(struct pm_group *g)
 {
-    enum pm_reload_state state = g->reload;
-    if (state == PM_RELOAD_DONE || state == PM_RELOAD_FAILED)
-        g->reload = PM_RELOAD_NONE;
-    return state;
+    return pm_record_collect(&g->record);
+}
+
+void pm_group_refuse_reload(struct pm_group *g, const char *why)
+{
+    pm_record_refuse(&g->record, why);
 }
 
 bool pm_group_wants(const struct pm_group *g, const struct cfg_group *cfg)
@@ -826,9 +784,7 @@ struct pm_group_view pm_group_view(const struct pm_group *g)
         .retry_at_ms = g->retry_at_ms,
         .requests_past = g->requests_past,
         .restarts = g->restarts,
-        .reloads_good = g->reloads_good,
-        .reloads_failed = g->reloads_failed,
-        .reload = &g->record,
+        .record = &g->record,
     };
 }
 

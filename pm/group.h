@@ -10,27 +10,14 @@
 #include <stdint.h>
 #include <uv.h>
 
+#include "pm/record.h"
+
 struct cfg_group;
 struct err;
 struct pm;
 struct pm_generation;
 struct pm_group;
 struct pm_listener;
-
-enum pm_reload_state {
-    PM_RELOAD_NONE,   /* none was asked, or its outcome was collected */
-    PM_RELOAD_GOING,  /* starting, or moving over */
-    PM_RELOAD_DONE,   /* every worker is of the new generation */
-    PM_RELOAD_FAILED, /* the old generation keeps serving */
-};
-
-/* How the last start or reload of a group went. */
-struct pm_reload_record {
-    unsigned number;              /* counts the start and the reloads of a group, from 1 */
-    enum pm_reload_state outcome; /* GOING, DONE or FAILED */
-    char *failure;                /* FAILED: why; else NULL */
-    int64_t ended_at_s;           /* time(2); 0 while it goes on */
-};
 
 /* A group as status shows it. What it points to belongs to the group, valid until that settles. */
 struct pm_group_view {
@@ -47,8 +34,7 @@ struct pm_group_view {
     int64_t retry_at_ms;      /* nothing is started before; clock_now_ms() */
     uint64_t requests_past;   /* of workers that have ended */
     unsigned restarts;        /* workers that ended though nobody had asked them to */
-    unsigned reloads_good, reloads_failed;
-    const struct pm_reload_record *reload;
+    const struct pm_record *record;
 };
 
 /* A new group, dirty. Takes the listener, or tries for one itself when it is NULL; copies cfg. NULL with *e

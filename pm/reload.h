@@ -19,7 +19,7 @@ struct pm_reload_item {
         PM_FATE_ENDS,    /* the file has it no more */
         PM_FATE_REFUSED, /* nothing was begun */
     } fate;
-    unsigned number; /* of the reload, in its group (struct pm_reload_record); 0: not begun */
+    unsigned number; /* of the reload, in its group (struct pm_record); 0: not begun */
     char *failure;   /* why it was refused */
 };
 

@@ -165,7 +165,7 @@ static const char *state_of(const struct pm_group_view *view, const struct sums 
 static json_t *describe_reload(const struct pm_group_view *view)
 {
     static const char *const outcomes[] = {"none", "going", "done", "failed"};
-    const struct pm_reload_record *record = view->reload;
+    const struct pm_record *record = view->record;
     json_t *object = json_pack("{s:b, s:s}", "is_start", record->number == 1, "outcome",
                                outcomes[record->outcome]);
     if (!object)
@@ -216,7 +216,7 @@ json_t *pm_status_group(const struct pm_group *g, bool with_processes)
         pm_json_text(view.cfg->python_home), "workers", describe_counts(&view, &sums), "requests",
         (json_int_t)sums.requests, "threads", "all", (json_int_t)sums.threads, "busy",
         (json_int_t)sums.threads_busy, "kept", (json_int_t)sums.kept, "restarts", (int)view.restarts,
-        "reloads", "good", (int)view.reloads_good, "failed", (int)view.reloads_failed, "last_reload",
+        "reloads", "good", (int)view.record->good, "failed", (int)view.record->failed, "last_reload",
         describe_reload(&view), "failure", pm_json_text(view.last_failure), "failures", (int)view.failures,
         "retry_in_ms", describe_retry(&view), "degraded", view.is_degraded, "stale", describe_stale(g));
     if (object && with_processes)
