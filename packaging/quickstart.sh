@@ -102,6 +102,8 @@ write_configuration() {
   listen-group: www-data'
     fi
     cat >"$folder/pyfpm.yaml" <<END
+global:
+  control: $folder/control.sock
 defaults:
   application: pyfpm_demo.wsgi:application
   processes: 2
