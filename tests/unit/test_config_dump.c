@@ -127,7 +127,7 @@ static void random_string(const struct cfg_directive *d, char *text, size_t size
         snprintf(text, size, "%s", random_below(2) ? CFG_WATCH_SCRIPT : CFG_WATCH_ENVIRONMENT);
     else if (d->rule == cfg_rule_absolute || d->rule == cfg_rule_log || d->rule == cfg_rule_watched)
         snprintf(text, size, "/%s/%s", odd_text(), odd_text());
-    else if (d->rule == cfg_rule_listen)
+    else if (d->rule == cfg_rule_listen || d->rule == cfg_rule_control)
         snprintf(text, size, "/run/%u%s", random_below(1000000), odd_text());
     else if (d->rule == cfg_rule_application)
         snprintf(text, size, "%s", applications[random_below(3)]);
