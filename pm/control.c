@@ -52,6 +52,8 @@ struct pm_control {
     bool knocked;      /* recorded by its callback */
     bool ticked;       /* likewise */
     int64_t closed_until_ms;
+    uv_pipe_t
+        first_stream; /* closed at once: libuv opens a spare descriptor with the first one of its life */
     uv_timer_t *tick; /* runs while there is somebody to keep an eye on */
     struct pm_caller *callers;
     unsigned count;
@@ -101,6 +103,8 @@ struct pm_control *pm_control_new(struct pm *pm, struct err *e)
     c->tick = tick;
     uv_timer_init(pm_loop(pm), tick);
     tick->data = c;
+    uv_pipe_init(pm_loop(pm), &c->first_stream, 0);
+    uv_close((uv_handle_t *)&c->first_stream, NULL);
     return c;
 }
 
@@ -115,10 +119,8 @@ static void make_default_folder(void)
 int pm_control_open(const struct cfg_global *global, struct pm_listener **door, struct err *e)
 {
     /* No user and no group: the file stays the supervisor's own. */
-    const struct cfg_group ours = {.name = (char *)"control",
-                                   .listen = global->control,
-                                   .listen_backlog = CALLERS_MAX,
-                                   .listen_mode = 0600};
+    const struct cfg_group ours = {
+        .name = (char *)"control", .listen = global->control, .listen_backlog = 128, .listen_mode = 0600};
     *door = NULL;
     if (strcmp(global->control, "none") == 0)
         return 0;

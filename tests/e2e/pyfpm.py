@@ -82,7 +82,7 @@ class Pyfpm:
         self.program = PROGRAM      # a test that installs pyfpm puts its own here
         self.folder = pathlib.Path(folder)
         self.config_file = self.folder / 'pyfpm.yaml'
-        self.control = str(self.folder / 'control.sock')
+        self.control = str(self.folder / 'control.sock')  # None: the file does not say
         self.log = Log(self.folder / 'pyfpm.log')
         self.more_logs = []         # files that the configuration sends the log to
         self.process = None
@@ -110,7 +110,7 @@ class Pyfpm:
     def write(self, config):
         """Writes the file: YAML as text, or as a dict (JSON is YAML), whose control socket is then in the test's
         folder unless it says otherwise. Replaced in one step, as an editor does."""
-        if isinstance(config, dict) and isinstance(config.get('global', {}), dict):
+        if self.control and isinstance(config, dict) and isinstance(config.get('global', {}), dict):
             config = {**config, 'global': {'control': self.control, **config.get('global', {})}}
         text = config if isinstance(config, str) else json.dumps(config, indent=2, ensure_ascii=False)
         new = self.config_file.with_suffix('.new')
@@ -145,7 +145,7 @@ class Pyfpm:
         """A file that was written as text must not name the control socket of a pyfpm outside the test either.
         Lines are appended, or put below "global:", so that the places of what stands above stay right."""
         text = self.config_file.read_text(encoding='utf-8') if self.config_file.exists() else None
-        if text is None or re.search(r'^[\s"\']*control["\']?\s*:', text, re.MULTILINE):
+        if not self.control or text is None or re.search(r'^[\s"\']*control["\']?\s*:', text, re.MULTILINE):
             return
         line = f'global:\n  control: {self.control}\n'
         self.write(re.sub(r'^global:[ ]*\n', line, text, count=1, flags=re.MULTILINE)
