@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "base/err.h"
 #include "base/fd.h"
+#include "pm/printable.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -202,13 +203,13 @@ void pm_client_print(const char *text, unsigned indent)
     size_t size = strlen(text);
     while (size > 0 && text[size - 1] == '\n')
         size--;
-    for (size_t i = 0; i < size; i++) {
-        unsigned char c = (unsigned char)text[i];
-        if (c == '\n')
+    while (size > 0) {
+        const char *newline = memchr(text, '\n', size);
+        size_t length = newline ? (size_t)(newline - text) : size;
+        printable_write(stdout, text, length);
+        if (newline)
             printf("\n%*s", (int)indent, "");
-        else if (c == '\t' || (c >= 0x20 && c != 0x7f))
-            putchar(c);
-        else
-            printf("\\x%02x", c);
+        text += newline ? length + 1 : length;
+        size -= newline ? length + 1 : length;
     }
 }
