@@ -11,6 +11,7 @@ import pytest
 
 import fastcgi
 import processes
+import venvs
 from control import Control, ask, group
 from load import Load
 from processes import wait_until
@@ -252,6 +253,28 @@ def test_text_of_an_application_cannot_control_the_terminal(fpm, folder):
     assert 'RuntimeError' in out and '\\x1b[31mred\\x07' in out
     assert '\x1b' not in out and '\x07' not in out
     assert 'RuntimeError' in json.loads(fpm.command('status', '--json').stdout)['groups'][0]['failure']
+
+
+def test_a_stale_environment_is_shown_by_status_and_check(fpm, apps, folder):
+    wheels = folder / 'wheels'
+    wheels.mkdir()
+    old, new = (venvs.package(wheels, 'parrot', version) for version in ('1.0', '2.0'))
+    venv = venvs.make(folder / 'VENV')
+    venv.install(old)
+    group_on_it = {'script': str(apps / 'versions.py'), 'python_home': str(venv.root)}
+    fpm.start({'shop': group_on_it, 'blog': {'script': str(apps / 'hello.py')}})
+    assert 'stale' not in fpm.command('status').stdout + fpm.command('check').stdout
+    venv.upgrade('parrot', new)
+    wait_until(lambda: group(fpm.control, 'shop')['stale'] == ['parrot 1.0 → 2.0'], 'it is noticed')
+    assert '    stale: parrot 1.0 → 2.0\n' in fpm.command('status').stdout
+    assert 'shop: stale: parrot 1.0 → 2.0\n' in fpm.command('check').stdout
+    assert 'stale' not in fpm.command('check', 'blog').stdout
+    document = json.loads(fpm.command('check', '--json').stdout)
+    assert {about['name']: about.get('stale') for about in document['groups']} == {
+        'shop': ['parrot 1.0 → 2.0'], 'blog': None}
+    assert (document['ok'], fpm.command('check').returncode) == (True, 0)
+    assert fpm.command('reload').returncode == 0
+    wait_until(lambda: group(fpm.control, 'shop')['stale'] == [], 'it is fresh again')
 
 
 def on_a_terminal(fpm, **env):
