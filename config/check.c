@@ -184,17 +184,16 @@ static void warn_about_socket_keys(struct cfg_loading *l, const struct cfg_draft
     struct err ignored;
     if (draft->group->listen == NULL || cfg_parse_address(draft->group->listen, &address, &ignored) != 0)
         return;
-    bool is_unix = address.kind == CFG_LISTEN_UNIX;
+    static const char *const kinds[] = {"a unix socket", "a TCP socket", "a socket that systemd makes"};
+    static const unsigned meaningless[] = {CFG_TCP_ONLY, CFG_UNIX_ONLY, CFG_UNIX_ONLY};
     const struct cfg_directive *d = NULL;
     while ((d = cfg_directive_next(CFG_SCOPE_GROUP, d)) != NULL) {
         const struct cfg_given *given = cfg_draft_given(draft, d->key);
-        if (given->place.line == 0 || given->is_inherited ||
-            !(d->flags & (is_unix ? CFG_TCP_ONLY : CFG_UNIX_ONLY)))
+        if (given->place.line == 0 || given->is_inherited || !(d->flags & meaningless[address.kind]))
             continue;
         if (d->type == CFG_TYPE_LIST && cfg_field_of(d, draft->group).list->count == 0)
             continue; /* an empty one is what a dump writes */
-        cfg_report_warning(l->report, &given->place, "%s means nothing for a %s socket", d->key,
-                           is_unix ? "unix" : "TCP");
+        cfg_report_warning(l->report, &given->place, "%s means nothing for %s", d->key, kinds[address.kind]);
     }
 }
 

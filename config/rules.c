@@ -25,11 +25,7 @@ int cfg_rule_absolute(const char *text, struct err *e)
 int cfg_rule_listen(const char *text, struct err *e)
 {
     struct cfg_address address;
-    if (cfg_parse_address(text, &address, e) != 0)
-        return -1;
-    if (address.kind == CFG_LISTEN_SYSTEMD)
-        return err_set(e, "systemd:NAME is not available in this version of pyfpm");
-    return 0;
+    return cfg_parse_address(text, &address, e);
 }
 
 int cfg_rule_control(const char *text, struct err *e)

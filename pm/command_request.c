@@ -205,6 +205,12 @@ static int connect_group(const struct cfg_group *group, struct err *e)
     struct cfg_address address;
     if (cfg_parse_address(group->listen, &address, e) < 0)
         return -1;
+    if (address.kind == CFG_LISTEN_SYSTEMD)
+        return err_set(
+            e,
+            "its socket is made by systemd (%s), so its address is not known here; ask through the web "
+            "server",
+            group->listen);
     return address.kind == CFG_LISTEN_UNIX ? connect_unix(address.path, e) : connect_tcp(&address, e);
 }
 

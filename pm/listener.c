@@ -9,6 +9,7 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "config/config.h"
+#include "pm/systemd.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -32,7 +33,8 @@ struct pm_listener {
     unsigned holders;
     char *address;    /* as the configuration says it */
     char *path;       /* of a unix socket while its file is ours, else NULL */
-    bool door_closed; /* no new client can come; never found again. A TCP socket has no door but itself */
+    bool door_closed; /* no new client can come; never found again. Others than unix sockets have no
+                         door but themselves, and systemd's never close */
     dev_t device;     /* of that file */
     ino_t inode;
     struct pm_listener *next;
@@ -224,6 +226,8 @@ static int open_address(struct pm_listener *l, const struct cfg_group *group, st
         return -1;
     if (address.kind == CFG_LISTEN_UNIX)
         return open_unix(l, address.path, e);
+    if (address.kind == CFG_LISTEN_SYSTEMD)
+        return (l->fd = pm_systemd_take(address.path, e)) < 0 ? -1 : 0;
     return open_tcp(l, &address, e);
 }
 

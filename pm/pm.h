@@ -25,6 +25,7 @@ struct pm {
     uv_prepare_t settle;
     uv_signal_t signals[PM_SIGNALS_MAX];
     uv_timer_t timer; /* farewell, and the responder's pause */
+    uv_timer_t watchdog;
     unsigned signal_count;
 
     const char *config_path;
@@ -58,6 +59,9 @@ int pm_raise_file_limit(const struct cfg *cfg, struct err *e);
 
 /* What of the global part takes effect at once: that limit, and the log. 0, or -1 with *e. */
 int pm_apply_global(const struct cfg *cfg, struct err *e);
+
+/* Tells systemd that we are ready, and how many groups serve. */
+void pm_tell_manager(const struct pm *pm);
 
 /* Logs the outcome of a reload once no group is moving any more. */
 void pm_settle_reload(struct pm *pm);

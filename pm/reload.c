@@ -15,6 +15,7 @@
 #include "pm/pm.h"
 #include "pm/report.h"
 #include "pm/supervisor.h"
+#include "pm/systemd.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -209,6 +210,7 @@ int pm_reload(struct pm *pm, const struct cfg_list *names, struct pm_reload_plan
         return refuse(cfg, e);
     }
     log_beginning(pm, names);
+    pm_systemd_notify_reloading();
     for (size_t i = 0; i < plan->count; i++)
         begin_item(pm, cfg, &plan->items[i]);
     if (of_everything) {
@@ -235,6 +237,8 @@ void pm_settle_reload(struct pm *pm)
         log_write(LOG_LEVEL_ERROR, NULL, "reload failed for:%s", pm->reload_failures);
     else if (pm->reloading)
         log_write(LOG_LEVEL_NOTICE, NULL, "reload finished");
+    if (pm->reloading && pm->phase == PM_RUNNING)
+        pm_tell_manager(pm);
     pm->reloading = false;
     pm->reload_failures[0] = '\0';
 }

@@ -18,6 +18,7 @@
 #include "pm/pm.h"
 #include "pm/reload.h"
 #include "pm/responder_link.h"
+#include "pm/systemd.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -225,6 +226,7 @@ void pm_stop(struct pm *pm)
     if (pm->phase != PM_RUNNING)
         return;
     pm->phase = PM_STOPPING;
+    pm_systemd_notify("STOPPING=1\nSTATUS=finishing requests");
     log_write(LOG_LEVEL_NOTICE, NULL, "stopping: finishing requests");
     for (size_t i = 0; i < pm->group_count; i++)
         if (!pm_group_is_ending(pm->groups[i]))
@@ -316,6 +318,19 @@ static void on_signal(uv_signal_t *watch, int number)
 
 /* ---- settling ---- */
 
+/* For systemctl status. */
+void pm_tell_manager(const struct pm *pm)
+{
+    size_t serving_count = 0;
+    for (size_t i = 0; i < pm->group_count; i++) {
+        bool serving;
+        pm_group_is_decided(pm->groups[i], &serving);
+        serving_count += serving;
+    }
+    pm_systemd_notify("READY=1\nSTATUS=%zu of %zu groups serving%s%s", serving_count, pm->group_count,
+                      pm->reload_failures[0] ? "; the reload failed for:" : "", pm->reload_failures);
+}
+
 static void announce(struct pm *pm)
 {
     char others[1024] = "";
@@ -333,6 +348,7 @@ static void announce(struct pm *pm)
     pm->announced = true;
     log_write(LOG_LEVEL_NOTICE, NULL, "pyfpm %s ready: %zu of %zu groups serving%s", PYFPM_VERSION,
               serving_count, pm->group_count, others);
+    pm_tell_manager(pm);
 }
 
 static bool settle_dirty_groups(struct pm *pm)
@@ -377,6 +393,20 @@ static void on_settle(uv_prepare_t *watch)
 
 /* ---- the beginning and the end ---- */
 
+static void on_watchdog(uv_timer_t *timer)
+{
+    (void)timer;
+    pm_systemd_notify("WATCHDOG=1");
+}
+
+static void start_watchdog(struct pm *pm)
+{
+    uint64_t period_ms = (uint64_t)pm_systemd_watchdog_ms();
+    uv_timer_init(&pm->loop, &pm->watchdog);
+    if (period_ms > 0)
+        uv_timer_start(&pm->watchdog, on_watchdog, 0, period_ms);
+}
+
 static int start_watching(struct pm *pm, struct err *e)
 {
     int failure = uv_loop_init(&pm->loop);
@@ -390,6 +420,7 @@ static int start_watching(struct pm *pm, struct err *e)
     uv_prepare_start(&pm->settle, on_settle);
     uv_timer_init(&pm->loop, &pm->timer);
     pm->timer.data = pm;
+    start_watchdog(pm);
     for (size_t i = 0; i < sizeof signal_rows / sizeof signal_rows[0]; i++) {
         uv_signal_t *watch = &pm->signals[pm->signal_count++];
         uv_signal_init(&pm->loop, watch);

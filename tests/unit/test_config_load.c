@@ -238,8 +238,6 @@ static void test_values_that_are_not_there_yet_say_so(void **state)
                       "pyfpm.yaml:5:9: pm: dynamic is not available in this version of pyfpm");
     assert_only_error(in_group("    pm: ondemand"), &as_user,
                       "pyfpm.yaml:5:9: pm: ondemand is not available in this version of pyfpm");
-    assert_only_error("groups: {a: {listen: 'systemd:x', script: /b}}", &as_user,
-                      "pyfpm.yaml:1:22: listen: systemd:NAME is not available in this version of pyfpm");
 }
 
 static void test_every_example_in_the_table_is_accepted(void **state)
