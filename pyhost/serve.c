@@ -18,13 +18,17 @@
 #include "config/config.h"
 #include "fcgi/fcgi.h"
 #include "pyhost/apps.h"
+#include "pyhost/busy.h"
 #include "pyhost/clients.h"
 #include "pyhost/conns.h"
 #include "pyhost/gilstate.h"
 #include "pyhost/host.h"
 #include "pyhost/intake.h"
 #include "pyhost/interp.h"
+#include "pyhost/probe.h"
+#include "pyhost/queue.h"
 #include "pyhost/scripts.h"
+#include "pyhost/stacks.h"
 #include "pyhost/watch.h"
 #include "pyhost/wsgi.h"
 #include "pyhost/wsgi_path.h"
@@ -51,6 +55,8 @@ struct serve_thread {
     struct host_script_pick *pick; /* of the current request, with scripts */
     struct serve_lane *lanes;      /* by the index of the interpreter */
     struct fcgi_request *request;
+    struct host_busy *at_work;
+    pid_t task;   /* gettid(2) */
     pthread_t id; /* not the main thread's */
 };
 
@@ -78,7 +84,7 @@ static void leave_busy(struct host_worker *w)
 }
 
 /* Finds the application by the request's path, and with it the interpreter. */
-static int serve_by_path(struct serve_thread *t, bool *lingers)
+static int serve_by_path(struct serve_thread *t, uint64_t number, bool *lingers)
 {
     struct host_path path;
     struct host_route route;
@@ -87,14 +93,15 @@ static int serve_by_path(struct serve_thread *t, bool *lingers)
     switch (host_apps_find(t->apps, t->request, &path, &route, &interp)) {
     case HOST_APP_FOUND:
         host_gilstate_bind(t->lanes[interp].state);
-        fd = host_wsgi_serve(t->lanes[interp].wsgi, t->lanes[interp].state, t->request, &route, lingers);
+        fd = host_wsgi_serve(t->lanes[interp].wsgi, t->lanes[interp].state, t->request, &route, number,
+                             lingers);
         break;
     case HOST_APP_NONE:
-        fd = host_wsgi_refuse(t->lanes[0].wsgi, t->request, "404 Not Found", LOG_LEVEL_NOTICE,
+        fd = host_wsgi_refuse(t->lanes[0].wsgi, t->request, number, "404 Not Found", LOG_LEVEL_NOTICE,
                               "no application is mounted there", lingers);
         break;
     case HOST_APP_NO_MEMORY:
-        fd = host_wsgi_refuse(t->lanes[0].wsgi, t->request, "500 Internal Server Error", LOG_LEVEL_NOTICE,
+        fd = host_wsgi_refuse(t->lanes[0].wsgi, t->request, number, "500 Internal Server Error", LOG_LEVEL_NOTICE,
                               "no memory for the path", lingers);
         break;
     }
@@ -103,23 +110,37 @@ static int serve_by_path(struct serve_thread *t, bool *lingers)
 }
 
 /* Finds the script by the file that the web server names. */
-static int serve_script(struct serve_thread *t, bool *lingers)
+static int serve_script(struct serve_thread *t, uint64_t number, bool *lingers)
 {
     host_scripts_pick(t->scripts, t->request, t->pick);
     if (!t->pick->is_found)
-        return host_wsgi_refuse(t->lanes[0].wsgi, t->request, "404 Not Found", LOG_LEVEL_WARNING,
+        return host_wsgi_refuse(t->lanes[0].wsgi, t->request, number, "404 Not Found", LOG_LEVEL_WARNING,
                                 t->pick->found.why, lingers);
     struct host_route route = {.scripts = t->scripts, .pick = t->pick, .path = &t->pick->path};
-    return host_wsgi_serve(t->lanes[0].wsgi, t->lanes[0].state, t->request, &route, lingers);
+    return host_wsgi_serve(t->lanes[0].wsgi, t->lanes[0].state, t->request, &route, number, lingers);
 }
 
-static int serve_request(struct serve_thread *t, bool *lingers)
+/* The request's number in this process. */
+static uint64_t begin_work(struct serve_thread *t)
 {
+    uint64_t number = atomic_fetch_add(&t->worker->begun, 1) + 1;
+    host_busy_begin(t->at_work, number, clock_now_ms(), t->task,
+                    fcgi_request_param(t->request, "REQUEST_METHOD"),
+                    fcgi_request_param(t->request, "REQUEST_URI"));
+    return number;
+}
+
+static int serve_request(struct serve_thread *t, uint64_t number, bool *lingers)
+{
+    char why[HOST_QUEUE_TEXT_MAX];
+    if (host_queue_is_over(t->worker, t->request, why))
+        return host_wsgi_refuse(t->lanes[0].wsgi, t->request, number, "503 Service Unavailable", LOG_LEVEL_NOTICE, why,
+                                lingers);
     if (t->scripts)
-        return serve_script(t, lingers);
+        return serve_script(t, number, lingers);
     if (!t->only)
-        return serve_by_path(t, lingers);
-    return host_wsgi_serve(t->lanes[0].wsgi, t->lanes[0].state, t->request, t->only, lingers);
+        return serve_by_path(t, number, lingers);
+    return host_wsgi_serve(t->lanes[0].wsgi, t->lanes[0].state, t->request, t->only, number, lingers);
 }
 
 /* Serves one request; the connection if it is kept and has to be served again at once, else NULL. */
@@ -128,8 +149,10 @@ static struct host_conn *serve_one(struct serve_thread *t, struct host_conn *c)
     struct host_worker *w = t->worker;
     bool lingers = false;
     enter_busy(w);
-    if (fcgi_request_begin(t->request, &c->fd))
-        c->fd = serve_request(t, &lingers);
+    if (fcgi_request_begin(t->request, &c->fd)) {
+        c->fd = serve_request(t, begin_work(t), &lingers);
+        host_busy_end(t->at_work);
+    }
     leave_busy(w);
     if (lingers) {
         host_intake_linger(w, c);
@@ -145,6 +168,7 @@ static struct host_conn *serve_one(struct serve_thread *t, struct host_conn *c)
 static void serve_until_end(struct serve_thread *t)
 {
     struct host_worker *w = t->worker;
+    t->task = gettid();
     while (!atomic_load(&w->is_ending)) {
         struct epoll_event event;
         int count = epoll_wait(w->ready_set, &event, 1, -1);
@@ -210,6 +234,7 @@ static struct serve_thread *make_threads(struct host_worker *w, struct host *h, 
     for (uint32_t i = 0; threads && i < w->threads; i++) {
         threads[i].worker = w;
         threads[i].apps = h->apps;
+        threads[i].at_work = &w->at_work[i];
         threads[i].only = host_apps_only(h->apps);
         threads[i].lanes = calloc(interp_count, sizeof *threads[i].lanes);
         threads[i].request = fcgi_request_new();
@@ -291,12 +316,14 @@ static int open_worker(struct host_worker *w, struct host *h, struct err *e)
     w->slot = score_slot(h->score, h->slot);
     w->threads = (uint32_t)h->group->threads;
     w->conns = host_conns_new(HOST_CONNS_MAX);
+    w->at_work = calloc(w->threads, sizeof *w->at_work);
     w->ready_set = epoll_create1(EPOLL_CLOEXEC);
     w->watch_set = epoll_create1(EPOLL_CLOEXEC);
     w->end_event = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     w->wake_event = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     pthread_mutex_init(&w->doors_lock, NULL);
-    if (!w->conns || w->ready_set < 0 || w->watch_set < 0 || w->end_event < 0 || w->wake_event < 0)
+    if (!w->conns || !w->at_work || w->ready_set < 0 || w->watch_set < 0 || w->end_event < 0 ||
+        w->wake_event < 0)
         return err_errno(e, "cannot set up the worker");
     struct epoll_event end = {.events = EPOLLIN, .data.u64 = HOST_TOKEN_END};
     if (epoll_ctl(w->ready_set, EPOLL_CTL_ADD, w->end_event, &end) < 0)
@@ -313,6 +340,7 @@ static void close_worker(struct host_worker *w)
     /* wake_event stays open: a signal handler may still write to it. */
     host_clients_free(w->clients);
     host_conns_free(w->conns);
+    free(w->at_work);
     pthread_mutex_destroy(&w->doors_lock);
 }
 
@@ -338,7 +366,15 @@ static int serve(struct host_worker *w, struct serve_thread *threads, struct err
     for (uint32_t i = 1; i < w->threads; i++)
         pthread_join(threads[i].id, NULL);
     pthread_join(watch, NULL);
+    host_probe_end(w->probe);
     return 0;
+}
+
+/* For the probe, which runs while the threads do. */
+static struct host_wsgi_thread *find_lane(void *context, uint32_t thread, uint32_t interp)
+{
+    const struct serve_thread *threads = context;
+    return threads[thread].lanes[interp].wsgi;
 }
 
 static struct serve_thread *prepare(struct host_worker *w, struct host *h, struct err *e)
@@ -347,9 +383,14 @@ static struct serve_thread *prepare(struct host_worker *w, struct host *h, struc
         return NULL;
     host_watch_catch_signals(w);
     struct serve_thread *threads = make_threads(w, h, e);
-    if (threads && h->group->script_root.count > 0 && give_scripts(threads, h, e) < 0)
+    if (!threads || (h->group->script_root.count > 0 && give_scripts(threads, h, e) < 0) ||
+        make_all_lanes(threads, h, e) < 0 || host_stacks_prepare(e) < 0)
         return NULL;
-    return threads && make_all_lanes(threads, h, e) == 0 ? threads : NULL;
+    w->probe = host_probe_new(h->apps, find_lane, threads);
+    if (w->probe)
+        return threads;
+    err_set(e, "no memory for the probe");
+    return NULL;
 }
 
 /* After a failure threads may be running, which the exit of the process ends: nothing is taken apart. */

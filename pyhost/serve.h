@@ -9,8 +9,10 @@
 #include <stdint.h>
 
 struct host;
+struct host_busy;
 struct host_clients;
 struct host_conns;
+struct host_probe;
 struct score_slot;
 
 /* The watch thread's sleep: who finds it asleep, and may need it, wakes it. */
@@ -35,7 +37,9 @@ struct host_worker {
     struct host_conns *conns;     /* locks for itself */
     struct host_clients *clients; /* who may connect */
     uint32_t threads;
-    int ready_set;  /* epoll: the worker threads wait here */
+    struct host_busy *at_work; /* what each thread is at; it writes, the watch thread reads */
+    struct host_probe *probe;  /* the watch thread asks */
+    int ready_set;             /* epoll: the worker threads wait here */
     int watch_set;  /* epoll: the watch thread waits here; channel, wake_event and the waiting room */
     int end_event;  /* eventfd in the ready set: the threads are to end */
     int wake_event; /* eventfd in the watch set */
@@ -43,6 +47,7 @@ struct host_worker {
     /* Worker threads write, the watch thread reads. */
     _Atomic uint32_t busy;     /* threads in a request */
     _Atomic uint32_t kept;     /* connections parked in the ready set; the watch thread writes too */
+    _Atomic uint64_t begun;    /* requests; the next one's number is one more */
     _Atomic uint64_t finished; /* requests */
     _Atomic bool is_saturated; /* all threads were busy since the watch thread last looked (it clears it) */
 
@@ -59,8 +64,9 @@ struct host_worker {
     _Atomic int64_t resume_due_ms; /* when paused doors are tried again */
 
     _Atomic bool is_refused; /* handing over met a full queue since the watch thread last tried; any thread */
-    _Atomic int64_t complained_ms; /* when a misbehaving peer was last logged; any thread */
-    _Atomic int64_t paused_ms;     /* when a lack of descriptors was last logged; any thread */
+    _Atomic bool has_warned_of_queue; /* queue-timeout without QUEUE_START was logged; any thread */
+    _Atomic int64_t complained_ms;    /* when a misbehaving peer was last logged; any thread */
+    _Atomic int64_t paused_ms;        /* when a lack of descriptors was last logged; any thread */
 };
 
 /* How long a peer whose request was answered may go on sending: from one piece to the next, and in all. */

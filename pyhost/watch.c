@@ -17,6 +17,7 @@
 #include "pyhost/host.h"
 #include "pyhost/intake.h"
 #include "pyhost/serve.h"
+#include "pyhost/timers.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -54,6 +55,8 @@ struct watch {
     int64_t saturated_ms;   /* when all threads were last seen busy */
     bool was_all_busy;      /* at the last tick */
     uint64_t finished_then; /* requests at the last tick */
+    struct host_timers *timers;
+    int64_t timers_due_ms; /* the next look at requests that take long */
 };
 
 /* For the signal handler; set once by host_watch_catch_signals(). */
@@ -143,7 +146,7 @@ static void look_again(struct watch *s, uint64_t token)
 static int64_t shortest_timeout(const struct watch *s)
 {
     const struct cfg_group *group = s->w->host->group;
-    int64_t shortest = HOST_FAREWELL_PAUSE_MS;
+    int64_t shortest = earlier(HOST_FAREWELL_PAUSE_MS, host_timers_shortest(s->w));
     if (group->io_timeout_ms > 0)
         shortest = earlier(shortest, group->io_timeout_ms);
     if (group->keepalive_timeout_ms > 0)
@@ -480,6 +483,8 @@ static int64_t wake_due(const struct watch *s, int64_t now)
         due = earlier(due, atomic_load(&s->w->resume_due_ms));
     if (host_conns_count(s->w->conns) > 0)
         due = earlier(due, s->scan_due_ms);
+    if (atomic_load(&s->w->busy) > 0)
+        due = earlier(due, s->timers_due_ms);
     return due;
 }
 
@@ -520,6 +525,9 @@ static void wait_for_events(struct watch *s)
 static void *watch_main(void *argument)
 {
     struct watch s = {.w = argument, .saturated_ms = INT64_MIN / 2};
+    s.timers = host_timers_new(s.w);
+    if (!s.timers)
+        host_intake_give_up("memory for the timers of requests", ENOMEM);
     scan_deadlines(&s, clock_now_ms());
     while (!atomic_load(&s.w->is_ending)) {
         wait_for_events(&s);
@@ -528,6 +536,7 @@ static void *watch_main(void *argument)
         int64_t now = clock_now_ms();
         if (now >= s.scan_due_ms)
             scan_deadlines(&s, now);
+        s.timers_due_ms = host_timers_check(s.timers, now);
         if (atomic_load(&s.w->is_draining)) {
             drain(&s, now);
             continue;
@@ -535,6 +544,7 @@ static void *watch_main(void *argument)
         reopen_doors(&s, now);
         tick(&s, now);
     }
+    host_timers_free(s.timers);
     return NULL;
 }
 

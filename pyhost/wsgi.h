@@ -3,6 +3,7 @@
 #define PYHOST_WSGI_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 typedef struct _object PyObject;
 
@@ -35,14 +36,20 @@ void host_wsgi_thread_end(struct host_wsgi_thread *t);
 
 /* Serves the request that fcgi_request_begin() began, to its end. Takes the GIL for state, which is the
  * calling thread's in t's interpreter, and gives it back; called without. Returns the connection when it is
- * kept, or when *lingers is set to true: see fcgi_request_end_early(); else -1. */
+ * kept, or when *lingers is set to true: see fcgi_request_end_early(); else -1. number is the request's in
+ * this process. */
 typedef struct _ts PyThreadState;
 int host_wsgi_serve(struct host_wsgi_thread *t, PyThreadState *state, struct fcgi_request *request,
-                    const struct host_route *route, bool *lingers);
+                    const struct host_route *route, uint64_t number, bool *lingers);
+
+/* Raises pyfpm.RequestTimeout in the application's code, if t is serving the request of that number and has
+ * not been interrupted yet (PyThreadState_SetAsyncExc: it strikes at the next bytecode, so not inside of C
+ * code). With the GIL, in t's interpreter; another thread. False when there was nothing to interrupt. */
+bool host_wsgi_interrupt(struct host_wsgi_thread *t, uint64_t number);
 
 /* Answers the request without any application: status is the response's ("404 Not Found"), the reason goes
  * to the log at that level (enum log_level). Otherwise as host_wsgi_serve(), without the GIL. */
-int host_wsgi_refuse(struct host_wsgi_thread *t, struct fcgi_request *request, const char *status, int level,
-                     const char *reason, bool *lingers);
+int host_wsgi_refuse(struct host_wsgi_thread *t, struct fcgi_request *request, uint64_t number,
+                     const char *status, int level, const char *reason, bool *lingers);
 
 #endif

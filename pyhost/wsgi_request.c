@@ -151,8 +151,22 @@ static void log_exception(struct host_wsgi_thread *t, const char *what)
     PyMem_RawFree(text);
 }
 
+static void answer_interrupt(struct host_wsgi_thread *t)
+{
+    log_exception(t, t->is_committed ? "interrupt-timeout after the headers were sent; the response is cut"
+                                     : "interrupt-timeout: answered with 504");
+    if (t->is_committed)
+        t->is_cut = true;
+    else
+        host_response_replace(t, "504 Gateway Timeout", "Gateway Timeout\n");
+}
+
 static void answer_exception(struct host_wsgi_thread *t)
 {
+    if (t->is_interrupted && PyErr_ExceptionMatches(t->wsgi->timeout_type)) {
+        answer_interrupt(t);
+        return;
+    }
     if (is_client_lost(t)) {
         PyErr_Clear();
         host_request_log(t, LOG_LEVEL_NOTICE, "the client went away during the request");
@@ -475,6 +489,26 @@ static void run_application(struct host_wsgi_thread *t)
     host_leave_if_forked();
 }
 
+/* An interrupt that came too late for the application must strike nobody else. */
+static void run_interruptible(struct host_wsgi_thread *t)
+{
+    t->ident = PyThread_get_thread_ident();
+    t->is_interrupted = false;
+    t->is_interruptible = true;
+    run_application(t);
+    t->is_interruptible = false;
+    if (t->is_interrupted)
+        PyThreadState_SetAsyncExc(t->ident, NULL);
+}
+
+bool host_wsgi_interrupt(struct host_wsgi_thread *t, uint64_t number)
+{
+    if (!t->is_interruptible || t->is_interrupted || t->number != number)
+        return false;
+    t->is_interrupted = PyThreadState_SetAsyncExc(t->ident, t->wsgi->timeout_type) == 1;
+    return t->is_interrupted;
+}
+
 void host_request_note_line(struct host_wsgi_thread *t)
 {
     t->params[HOST_PARAM_METHOD] = fcgi_request_param(t->request, "REQUEST_METHOD");
@@ -496,14 +530,8 @@ static bool is_head(const struct fcgi_request *r)
     return method && strcmp(method, "HEAD") == 0;
 }
 
-static uint64_t next_number(void)
-{
-    static _Atomic uint64_t last;
-    return atomic_fetch_add(&last, 1) + 1;
-}
-
 static void open_gate(struct host_wsgi_thread *t, struct fcgi_request *request,
-                      const struct host_route *route)
+                      const struct host_route *route, uint64_t number)
 {
     t->route = route;
     memset(t->params, 0, sizeof t->params);
@@ -512,7 +540,7 @@ static void open_gate(struct host_wsgi_thread *t, struct fcgi_request *request,
     t->input_start = t->input_end = 0;
     pthread_mutex_lock(&t->gate);
     t->request = request;
-    t->number = next_number();
+    t->number = number;
     pthread_mutex_unlock(&t->gate);
 }
 
@@ -541,25 +569,25 @@ static int end_request(struct host_wsgi_thread *t, struct fcgi_request *request,
 }
 
 int host_wsgi_serve(struct host_wsgi_thread *t, PyThreadState *state, struct fcgi_request *request,
-                    const struct host_route *route, bool *lingers)
+                    const struct host_route *route, uint64_t number, bool *lingers)
 {
-    open_gate(t, request, route);
+    open_gate(t, request, route, number);
     PyEval_RestoreThread(state);
     if (fcgi_request_length_is_bad(request))
         refuse_length(t);
     else
-        run_application(t);
+        run_interruptible(t);
     host_errors_end_line(t->errors);
     PyEval_SaveThread();
     close_gate(t);
     return end_request(t, request, lingers);
 }
 
-int host_wsgi_refuse(struct host_wsgi_thread *t, struct fcgi_request *request, const char *status, int level,
-                     const char *reason, bool *lingers)
+int host_wsgi_refuse(struct host_wsgi_thread *t, struct fcgi_request *request, uint64_t number,
+                     const char *status, int level, const char *reason, bool *lingers)
 {
     char text[64];
-    open_gate(t, request, NULL);
+    open_gate(t, request, NULL, number);
     host_request_note_line(t);
     log_refusal(t, level, "%s: answered with %.3s", reason, status);
     snprintf(text, sizeof text, "%s\n", status + 4);
@@ -581,6 +609,8 @@ static int fail(struct err *e, const char *what)
     return err_set(e, "%s: %s", what, text);
 }
 
+static const char timeout_doc[] = "Raised inside of a request that has passed interrupt-timeout.";
+
 struct host_wsgi *host_wsgi_new(bool is_multithread, bool is_multiprocess, struct err *e)
 {
     struct host_wsgi *s = calloc(1, sizeof *s);
@@ -596,7 +626,9 @@ struct host_wsgi *host_wsgi_new(bool is_multithread, bool is_multiprocess, struc
     s->is_multiprocess = is_multiprocess;
     if (!(s->start_type = host_start_type_new()) || !(s->input_type = host_input_type_new()) ||
         !(s->errors_type = host_errors_type_new()) || !(s->file_type = host_file_type_new()) ||
-        !(s->environ = host_environ_new())) {
+        !(s->environ = host_environ_new()) ||
+        !(s->timeout_type = PyErr_NewExceptionWithDoc("pyfpm.RequestTimeout", timeout_doc,
+                                                      PyExc_BaseException, NULL))) {
         fail(e, "WSGI");
         return NULL;
     }

@@ -44,6 +44,7 @@ struct host_wsgi {
     bool is_multiprocess;
     PyTypeObject *start_type, *input_type, *errors_type, *file_type;
     struct host_environ *environ;
+    PyObject *timeout_type; /* pyfpm.RequestTimeout */
     struct host_wsgi_thread
         *threads;             /* all that were made; written with the GIL by the thread that makes them */
     atomic_bool warned_bytes; /* a bare bytes result was warned of */
@@ -70,6 +71,10 @@ struct host_wsgi_thread {
 
     pthread_mutex_t gate;
     uint64_t number; /* under gate: of the current request; 0 between requests */
+
+    /* Under the GIL, for host_wsgi_interrupt(). */
+    unsigned long ident; /* threading.get_ident() */
+    bool is_interruptible, is_interrupted;
 
     /* The request: the serving thread's, others under gate. */
     struct fcgi_request *request;

@@ -70,6 +70,13 @@ class Clients:
         connection.close()
 
 
+def kill(pid):
+    try:
+        os.kill(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        pass                    # a reload or another deed was faster
+
+
 class Chaos:
     def __init__(self, fpm, apps, folder, seed):
         self.fpm, self.apps, self.folder = fpm, apps, folder
@@ -109,7 +116,7 @@ class Chaos:
         victims = self.random.sample(self.workers(), self.random.choice([1, 1, 1, 2, PROCESSES]))
         began = time.monotonic()
         for victim in victims:
-            os.kill(victim, signal.SIGKILL)
+            kill(victim)
         self.fpm.wait_workers('shop', PROCESSES, other_than=victims)
         most = CLIENTS * len(victims) if len(victims) < PROCESSES else None     # with all gone it is 503 for everybody
         self.windows.append((began, time.monotonic(), most))
@@ -117,12 +124,12 @@ class Chaos:
     def kill_template(self):
         templates = self.fpm.templates()
         if templates:
-            os.kill(self.random.choice(templates), signal.SIGKILL)
+            kill(self.random.choice(templates))
 
     def kill_responder(self):
         for pid in processes.children(self.fpm.pid):
             if processes.program(pid) == 'responder':
-                os.kill(pid, signal.SIGKILL)
+                kill(pid)
 
     def reload_good(self):
         self.generation += 1

@@ -315,7 +315,7 @@ static void test_a_dump_fills_every_default_in(void **state)
     }
     assert_non_null(strstr(text, "\n    listen-mode: 0660\n"));
     assert_non_null(strstr(text, "\n    io-timeout: 1m\n"));
-    assert_non_null(strstr(text, "\n    # slowlog-timeout: (not available in this version of pyfpm)\n"));
+    assert_non_null(strstr(text, "\n    # access-format: (not available in this version of pyfpm)\n"));
     free(text);
     cfg_free(c);
 }
