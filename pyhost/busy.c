@@ -76,6 +76,13 @@ bool host_busy_read(const struct host_busy *b, struct host_busy_view *view)
     return view->number != 0;
 }
 
+bool host_busy_read_last(const struct host_busy *b, struct host_busy_view *view)
+{
+    while (!copy(b, view))
+        sched_yield();
+    return view->text[0] != '\0';
+}
+
 bool host_busy_is(const struct host_busy *b, uint64_t number)
 {
     return atomic_load(&b->number) == number;

@@ -35,6 +35,9 @@ void host_busy_end(struct host_busy *b);
 /* False when the thread has no request. Any thread; waits for nobody but a writer that is at it. */
 bool host_busy_read(const struct host_busy *b, struct host_busy_view *view);
 
+/* The same of the request that it is at or was at last; false when it never had one. */
+bool host_busy_read_last(const struct host_busy *b, struct host_busy_view *view);
+
 /* True while the thread is still in the request of that number. */
 bool host_busy_is(const struct host_busy *b, uint64_t number);
 

@@ -77,7 +77,8 @@ static void enter_busy(struct host_worker *w)
 
 static void leave_busy(struct host_worker *w)
 {
-    atomic_fetch_add(&w->finished, 1);
+    if (atomic_fetch_add(&w->finished, 1) + 1 == atomic_load(&w->retire_at))
+        host_intake_wake_watch(w);
     atomic_fetch_add(&w->slot->requests, 1);
     atomic_fetch_sub(&w->busy, 1);
     atomic_fetch_sub(&w->slot->busy, 1);

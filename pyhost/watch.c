@@ -16,6 +16,7 @@
 #include "pyhost/conns.h"
 #include "pyhost/host.h"
 #include "pyhost/intake.h"
+#include "pyhost/recycle.h"
 #include "pyhost/serve.h"
 #include "pyhost/timers.h"
 
@@ -57,6 +58,8 @@ struct watch {
     uint64_t finished_then; /* requests at the last tick */
     struct host_timers *timers;
     int64_t timers_due_ms; /* the next look at requests that take long */
+    struct host_recycle *recycle;
+    int64_t recycle_due_ms; /* the next look at the limits of this process */
 };
 
 /* For the signal handler; set once by host_watch_catch_signals(). */
@@ -485,7 +488,7 @@ static int64_t wake_due(const struct watch *s, int64_t now)
         due = earlier(due, s->scan_due_ms);
     if (atomic_load(&s->w->busy) > 0)
         due = earlier(due, s->timers_due_ms);
-    return due;
+    return earlier(due, s->recycle_due_ms);
 }
 
 /* Says that it sleeps before it looks a last time whether it may: who changes things after that look sees it
@@ -526,8 +529,9 @@ static void *watch_main(void *argument)
 {
     struct watch s = {.w = argument, .saturated_ms = INT64_MIN / 2};
     s.timers = host_timers_new(s.w);
-    if (!s.timers)
-        host_intake_give_up("memory for the timers of requests", ENOMEM);
+    s.recycle = host_recycle_new(s.w, clock_now_ms());
+    if (!s.timers || !s.recycle)
+        host_intake_give_up("memory for the timers", ENOMEM);
     scan_deadlines(&s, clock_now_ms());
     while (!atomic_load(&s.w->is_ending)) {
         wait_for_events(&s);
@@ -537,6 +541,7 @@ static void *watch_main(void *argument)
         if (now >= s.scan_due_ms)
             scan_deadlines(&s, now);
         s.timers_due_ms = host_timers_check(s.timers, now);
+        s.recycle_due_ms = host_recycle_check(s.recycle, now);
         if (atomic_load(&s.w->is_draining)) {
             drain(&s, now);
             continue;
@@ -544,6 +549,7 @@ static void *watch_main(void *argument)
         reopen_doors(&s, now);
         tick(&s, now);
     }
+    host_recycle_free(s.recycle);
     host_timers_free(s.timers);
     return NULL;
 }
