@@ -25,8 +25,8 @@ static const char source[] = "import re, threading, time\n"
                              "    stop.wait()\n"
                              "def spin():\n"
                              "    while not stop.is_set(): pass\n"
-                             "def hold():\n" /* about a second in one call that never gives the GIL up */
-                             "    re.match('(a+)+$', 'a' * 24 + 'b')\n"
+                             "def hold():\n" /* in calls that take a while and never give the GIL up */
+                             "    while not stop.is_set(): re.match('(a+)+$', 'a' * 20 + 'b')\n"
                              "def start(function):\n"
                              "    thread = threading.Thread(target=function)\n"
                              "    thread.start()\n"
