@@ -21,6 +21,7 @@
 #include "pyhost/busy.h"
 #include "pyhost/clients.h"
 #include "pyhost/conns.h"
+#include "pyhost/crash.h"
 #include "pyhost/gilstate.h"
 #include "pyhost/host.h"
 #include "pyhost/intake.h"
@@ -385,7 +386,7 @@ static struct serve_thread *prepare(struct host_worker *w, struct host *h, struc
     host_watch_catch_signals(w);
     struct serve_thread *threads = make_threads(w, h, e);
     if (!threads || (h->group->script_root.count > 0 && give_scripts(threads, h, e) < 0) ||
-        make_all_lanes(threads, h, e) < 0 || host_stacks_prepare(e) < 0)
+        make_all_lanes(threads, h, e) < 0 || host_stacks_prepare(e) < 0 || host_crash_prepare(w, e) < 0)
         return NULL;
     w->probe = host_probe_new(h->apps, find_lane, threads);
     if (w->probe)
