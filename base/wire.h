@@ -34,7 +34,8 @@ enum wire_host_fd {
 
 enum wire_type {
     /* supervisor → template */
-    WIRE_SPAWN = 1, /* fork a worker: slot, serial; fds: its channel, its log pipe */
+    WIRE_SPAWN =
+        1, /* fork a worker: slot, serial; flags: WIRE_SPAWN_CANARY; fds: its channel, its log pipe */
     /* template → supervisor */
     WIRE_TEMPLATE_READY,  /* interpreter up; flags: WIRE_PRELOADED */
     WIRE_TEMPLATE_FAILED, /* text: why; the template exits next */
@@ -59,6 +60,8 @@ enum wire_type {
 };
 
 enum {
+    WIRE_SPAWN_CANARY = 1, /* the first of its generation: canary-request is for it */
+
     WIRE_PRELOADED = 1,
 
     WIRE_EXPLAIN_FILES = 0,     /* of which object: what the files say, before Python; */

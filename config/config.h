@@ -135,7 +135,8 @@ struct cfg_group {
     int64_t start, min_spare, max_spare;
     int64_t idle_timeout_ms, template_idle_timeout_ms;
     int64_t threads;
-    int preload; /* enum cfg_preload */
+    int preload;          /* enum cfg_preload */
+    char *canary_request; /* path and query */
 
     /* timeouts; 0 is off */
     int64_t startup_timeout_ms, request_timeout_ms, interrupt_timeout_ms, graceful_timeout_ms;

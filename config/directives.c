@@ -229,6 +229,9 @@ static const struct cfg_directive directives[] = {
     CFG_WORD(GROUP, "preload", preload, "auto", preload_words, 3, 0,
         "Import the application once, in the template that workers are forked from; auto does so, but "
         "imports in each worker when the import left threads or connected sockets behind."),
+    CFG_STRING(GROUP, "canary-request", canary_request, NULL, cfg_rule_request_path, 0, "/health",
+        "A path that the first worker of a new generation must answer with 2xx or 3xx before it serves; "
+        "else the reload has failed and the old workers stay."),
 
     HEADING(GROUP, "Timeouts"),
     CFG_DURATION(GROUP, "startup-timeout", startup_timeout_ms, "60s", 0, DAY, 0, NULL,

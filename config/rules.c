@@ -14,6 +14,7 @@
 #include "config/config.h"
 
 #define VARIABLE_NAME_MAX 255
+#define REQUEST_PATH_MAX  1000
 
 int cfg_rule_absolute(const char *text, struct err *e)
 {
@@ -84,6 +85,22 @@ int cfg_rule_application(const char *text, struct err *e)
             "\"%.120s\" does not end in a name or a call without arguments (package.module:callable or "
             "package.module:factory())",
             text);
+    return 0;
+}
+
+int cfg_rule_request_path(const char *text, struct err *e)
+{
+    if (text[0] != '/')
+        return err_set(e, "\"%.120s\" is no path of a request; it must start with /", text);
+    if (strlen(text) > REQUEST_PATH_MAX)
+        return err_set(e, "the path \"%.60s...\" is longer than %d bytes", text, REQUEST_PATH_MAX);
+    for (const char *c = text; *c != '\0'; c++) {
+        if (*c == ' ' || *c == '#' || iscntrl((unsigned char)*c))
+            return err_set(e, "\"%.120s\" is no path of a request: it holds %s", text,
+                           *c == ' '   ? "a blank"
+                           : *c == '#' ? "a \"#\""
+                                       : "a control character");
+    }
     return 0;
 }
 

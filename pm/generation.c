@@ -339,6 +339,7 @@ static int send_spawn(struct pm_generation *gen, struct pm_worker *w, int channe
     wire_init(&m, WIRE_SPAWN);
     m.slot = w->slot;
     m.serial = w->serial;
+    m.flags = gen->has_served ? 0 : WIRE_SPAWN_CANARY;
     m.fds[0] = channel_end;
     m.fds[1] = log_end;
     m.fd_count = 2;

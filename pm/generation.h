@@ -40,6 +40,7 @@ struct pm_generation {
     unsigned template_deaths; /* by itself while ready, not counted by group.c yet */
     bool preload;             /* import in the template */
     bool preloaded;           /* the template said that it did */
+    bool has_served;          /* its canary was ready: promoted by group.c */
 
     struct pm_fingerprint fingerprint; /* of the environment when its first template started */
 

@@ -321,6 +321,7 @@ static void promote(struct pm_group *g)
     struct log_subject subject = subject_of(g);
     struct pm_generation *old = g->current;
     g->current = g->next;
+    g->current->has_served = true;
     g->next = NULL;
     g->is_degraded = false;
     forget_failures(g);

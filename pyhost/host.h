@@ -30,6 +30,7 @@ struct host {
     struct score *score;
     uint32_t slot;   /* a worker's index in the scoreboard */
     uint64_t serial; /* a worker's, unique in the supervisor's life */
+    bool is_canary;  /* a worker: the first of its generation */
     bool check_only; /* pyfpm check: import, report, exit */
     bool explain;    /* pyfpm check --explain: tell the facts as well */
 };

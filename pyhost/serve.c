@@ -19,6 +19,7 @@
 #include "fcgi/fcgi.h"
 #include "pyhost/apps.h"
 #include "pyhost/busy.h"
+#include "pyhost/canary.h"
 #include "pyhost/clients.h"
 #include "pyhost/conns.h"
 #include "pyhost/crash.h"
@@ -40,6 +41,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <unistd.h>
 
 /* A serving thread's part in one interpreter. */
 struct serve_lane {
@@ -346,6 +348,27 @@ static void close_worker(struct host_worker *w)
     pthread_mutex_destroy(&w->doors_lock);
 }
 
+static void serve_canary(void *context, int *fd)
+{
+    struct serve_thread *t = context;
+    bool lingers = false;
+    enter_busy(t->worker);
+    if (fcgi_request_begin(t->request, fd)) {
+        *fd = serve_request(t, begin_work(t), &lingers);
+        host_busy_end(t->at_work);
+    }
+    leave_busy(t->worker);
+}
+
+static int try_canary(struct serve_thread *main_thread, struct err *e)
+{
+    const struct host *h = main_thread->worker->host;
+    main_thread->task = gettid();
+    if (!h->is_canary || !h->group->canary_request)
+        return 0;
+    return host_canary_ask(h->group->canary_request, serve_canary, main_thread, e);
+}
+
 static void show_serving(struct host_worker *w)
 {
     atomic_store(&w->slot->threads, w->threads);
@@ -360,6 +383,10 @@ static int serve(struct host_worker *w, struct serve_thread *threads, struct err
     pthread_t watch;
     if (start_threads(threads, w->threads, e) < 0 || host_watch_start(w, &watch, e) < 0)
         return -1;
+    if (try_canary(&threads[0], e) < 0) {
+        host_link_send(w->host, WIRE_WORKER_FAILED, 0, e->text);
+        _exit(EXIT_FAILURE); /* the other threads wait for connections, and nobody has been served */
+    }
     show_serving(w);
     if (host_intake_open(w, e) < 0)
         return -1;

@@ -226,6 +226,7 @@ static int run_worker(struct host *h, struct wire_msg *m)
     struct err e;
     h->slot = m->slot;
     h->serial = m->serial;
+    h->is_canary = m->flags & WIRE_SPAWN_CANARY;
     if (take_over_descriptors(m) < 0)
         return 1;
     setsid(); /* so that an application's kill(0, …) reaches its own children and no sibling */

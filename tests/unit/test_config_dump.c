@@ -139,6 +139,8 @@ static void random_string(const struct cfg_directive *d, char *text, size_t size
         snprintf(text, size, random_below(2) ? "10.%u.0.0/16" : "fe80::%x", random_below(256));
     else if (d->rule == cfg_rule_mount)
         snprintf(text, size, "/%u%s", random_below(1000000), odd_text());
+    else if (d->rule == cfg_rule_request_path)
+        snprintf(text, size, "/%u?%u", random_below(1000), random_below(1000));
     else if (d->rule == cfg_rule_interpreter)
         snprintf(text, size, "%u-n.a_me", random_below(100));
     else
