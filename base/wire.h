@@ -48,12 +48,15 @@ enum wire_type {
     WIRE_WORKER_READY,  /* application imported, slot registered, accepting */
     WIRE_WORKER_FAILED, /* text: why (traceback); the worker exits next */
     WIRE_RETIRE,        /* text: why; serves on until a successor is ready and it is drained */
+    WIRE_PRESSED, /* somebody waits, all its threads are busy, and so are its siblings'; of the responder:
+                     somebody waits for the watched group in slot */
     /* supervisor → worker */
     WIRE_DRAIN, /* finish and exit; flags: WIRE_DRAIN_* */
     /* template, worker, responder → supervisor */
     WIRE_LOG, /* flags: enum log_level; text */
     /* supervisor → responder */
-    WIRE_ANSWER,  /* slot: which group; fds: its listening socket, hand-over receiver and sender */
+    WIRE_ANSWER, /* slot: which group; flags: WIRE_ANSWER_WATCH; fds: its listening socket, hand-over receiver
+                    and sender */
     WIRE_RELEASE, /* slot: which group: pass its connections on, stop answering; flags: WIRE_RELEASE_LAST */
     WIRE_FINISH,  /* answer what is queued, then exit */
     WIRE_TYPE_END
@@ -73,6 +76,8 @@ enum {
 
     WIRE_FINGERPRINT_END = 1, /* this was the last piece */
     WIRE_FINGERPRINT_HOT = 2, /* with END: files of the environment were written a moment ago */
+
+    WIRE_ANSWER_WATCH = 1, /* answer nobody: say WIRE_PRESSED once when somebody waits */
 
     WIRE_RELEASE_LAST = 1, /* the group ends: answer what is queued, close what is kept */
 

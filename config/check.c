@@ -136,6 +136,28 @@ static void check_restart_delay(struct cfg_loading *l, const struct cfg_draft *d
         "group \"%s\": restart-delay (%s) is longer than restart-delay-max (%s)", g->name, delay, most);
 }
 
+/* Of pm: dynamic. What is not given fits itself to processes. */
+static void check_spares(struct cfg_loading *l, const struct cfg_draft *draft)
+{
+    static const char *const keys[] = {"start", "min-spare", "max-spare"};
+    const struct cfg_group *g = draft->group;
+    const int64_t values[] = {g->start, g->min_spare, g->max_spare};
+    for (size_t i = 0; i < 3; i++) {
+        if (g->pm == CFG_PM_DYNAMIC && values[i] > g->processes)
+            cfg_report_error(l->report, place_of(draft, keys[i]),
+                             "group \"%s\": %s (%lld) is more than processes (%lld)", g->name, keys[i],
+                             (long long)values[i], (long long)g->processes);
+        const struct cfg_given *given = cfg_draft_given(draft, keys[i]);
+        if (g->pm != CFG_PM_DYNAMIC && given->place.line != 0 && !given->is_inherited && !l->mode.is_trusted)
+            cfg_report_warning(l->report, &given->place, "%s means nothing without pm: dynamic", keys[i]);
+    }
+    if (g->pm == CFG_PM_DYNAMIC && g->min_spare != CFG_ID_NONE && g->max_spare != CFG_ID_NONE &&
+        g->min_spare > g->max_spare)
+        cfg_report_error(l->report, place_of(draft, "min-spare"),
+                         "group \"%s\": min-spare (%lld) is more than max-spare (%lld)", g->name,
+                         (long long)g->min_spare, (long long)g->max_spare);
+}
+
 /* "root" by name, or zero by number. Other names of uid 0 are found by the host, when it looks them up. */
 static bool is_root_user(const char *user)
 {
@@ -237,6 +259,7 @@ static void check_group(struct cfg_loading *l, size_t index)
     check_application(l, draft);
     check_mounts_are_unique(l, draft);
     check_restart_delay(l, draft);
+    check_spares(l, draft);
     check_listen_is_unique(l, index);
     check_listen_is_not_control(l, draft);
     if (l->mode.is_trusted)

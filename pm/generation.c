@@ -302,6 +302,14 @@ void pm_generation_kill_template(struct pm_generation *gen)
     gen->template_due_ms = 0;
 }
 
+void pm_generation_forget_template(struct pm_generation *gen)
+{
+    if (gen->template_state != PM_TEMPLATE_NONE)
+        return;
+    pm_child_free(&gen->template_child);
+    pm_output_release(&gen->template_output);
+}
+
 static bool is_overdue(int64_t due_ms, int64_t now_ms)
 {
     return due_ms != 0 && now_ms >= due_ms;

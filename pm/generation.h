@@ -10,6 +10,7 @@
 #include <sys/types.h>
 
 #include "pm/fingerprint.h"
+#include "pm/scaling.h"
 #include "pm/states.h"
 
 struct cfg_group;
@@ -44,6 +45,9 @@ struct pm_generation {
 
     struct pm_fingerprint fingerprint; /* of the environment when its first template started */
 
+    struct pm_scaling scaling; /* how many workers it should have */
+    int64_t idle_since_ms;     /* ondemand: since when it has had no worker; 0: it has */
+
     struct pm_worker *workers;  /* list */
     struct pm_generation *next; /* in the group's list, newest first */
 
@@ -63,6 +67,9 @@ int pm_generation_start_template(struct pm_generation *gen, struct err *e);
 /* Ends the template; what it forked is not touched. Fine in every state: one that is ending already is left
  * to it, within shutdown-timeout. */
 void pm_generation_stop_template(struct pm_generation *gen);
+
+/* Lets go of what is left of a template that has ended; it may be started again. Nothing while it lives. */
+void pm_generation_forget_template(struct pm_generation *gen);
 
 /* Kills the template, ending or not. */
 void pm_generation_kill_template(struct pm_generation *gen);

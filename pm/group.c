@@ -55,6 +55,9 @@ struct pm_group {
     char *last_failure;      /* why it could not start, as logged in full; owned */
     int64_t retry_at_ms;     /* nothing is started before */
     bool answered;           /* the responder has our socket */
+    bool watched;            /* the responder has it, to say when somebody comes: no worker is there */
+    bool has_rung;           /* it said so */
+    bool wants_room;         /* not all workers could be started, because of max-workers */
     bool is_degraded;        /* current runs code that is no longer on disk, and no template holds it */
     struct pm_record record; /* of its start and reloads */
 
@@ -180,9 +183,9 @@ static bool ask_responder(struct pm_group *g, struct pm_responder *r)
 
 static void stop_answering(struct pm_group *g)
 {
-    if (g->answered)
+    if (g->answered || g->watched)
         pm_responder_release(pm_responder_of(g->pm), g->id, g->ending);
-    g->answered = false;
+    g->answered = g->watched = false;
 }
 
 /* After a failed reload the socket and the configuration that work are wanted again. */
@@ -265,6 +268,7 @@ static void note_ends(struct pm_group *g, struct pm_generation *gen, int64_t now
         w->end_noted = true;
         g->requests_past += score_read(gen->score, w->slot).requests;
         g->restarts += !w->expected_end && gen != g->next; /* a canary is its reload's affair */
+        pm_offer_room(g->pm);
         if (w->expected_end || g->ending)
             continue;
         if (gen == g->next)
@@ -316,10 +320,21 @@ static void close_door(const struct pm_group *g, struct pm_listener *l)
         pm_listener_close_door(l);
 }
 
+static unsigned count_old_serving(const struct pm_group *g)
+{
+    unsigned count = 0;
+    for (const struct pm_generation *gen = g->generations; gen; gen = gen->next)
+        if (gen != g->current && gen != g->next)
+            count += pm_generation_count(gen, PM_WORKER_SERVING);
+    return count;
+}
+
 static void promote(struct pm_group *g)
 {
     struct log_subject subject = subject_of(g);
     struct pm_generation *old = g->current;
+    unsigned inherited = count_old_serving(g) + (old ? pm_generation_count(old, PM_WORKER_SERVING) : 0);
+    pm_scaling_begin(g->next, inherited, clock_now_ms());
     g->current = g->next;
     g->current->has_served = true;
     g->next = NULL;
@@ -331,7 +346,16 @@ static void promote(struct pm_group *g)
             close_door(g, old->listener);
     }
     log_write(LOG_LEVEL_NOTICE, &subject, "generation %u is serving%s", g->current->number,
-              g->current->preloaded ? ", preloaded" : "");
+              pm_scaling_is_cold(g->current) ? " when somebody comes"
+              : g->current->preloaded        ? ", preloaded"
+                                             : "");
+}
+
+/* An ondemand group without workers has nobody to move over, and starts nothing for a reload either. */
+static bool may_stay_cold(const struct pm_group *g)
+{
+    bool was_cold = !g->current || pm_scaling_is_cold(g->current);
+    return g->next->cfg->pm == CFG_PM_ONDEMAND && was_cold && count_old_serving(g) == 0;
 }
 
 static void settle_next(struct pm_group *g, int64_t now)
@@ -342,7 +366,9 @@ static void settle_next(struct pm_group *g, int64_t now)
     struct pm_generation *gen = g->next;
     if (!gen)
         return;
-    if (gen->failure)
+    if (may_stay_cold(g))
+        promote(g);
+    else if (gen->failure)
         fail_next(g, gen->failure);
     else if (gen->template_deaths > 0)
         fail_next(g, "its template died");
@@ -356,21 +382,13 @@ static void settle_next(struct pm_group *g, int64_t now)
 
 /* ---- the current generation ---- */
 
-static unsigned count_old_serving(const struct pm_group *g)
-{
-    unsigned count = 0;
-    for (const struct pm_generation *gen = g->generations; gen; gen = gen->next)
-        if (gen != g->current && gen != g->next)
-            count += pm_generation_count(gen, PM_WORKER_SERVING);
-    return count;
-}
-
 static void note_template_failure(struct pm_group *g, const char *why)
 {
     struct log_subject subject = subject_of(g);
     wait_before_retry(g);
     log_write(LOG_LEVEL_ERROR, &subject, "the template cannot be started again (the next try in %lld ms): %s",
               (long long)(g->retry_at_ms - clock_now_ms()), why);
+    pm_scaling_give_up(g->current);
 }
 
 static void keep_template(struct pm_group *g, int64_t now)
@@ -386,9 +404,50 @@ static void keep_template(struct pm_group *g, int64_t now)
         free(gen->failure);
         gen->failure = NULL;
     }
-    if (gen->template_state == PM_TEMPLATE_NONE && now >= g->retry_at_ms &&
+    if (gen->template_state == PM_TEMPLATE_NONE && now >= g->retry_at_ms && !pm_scaling_is_cold(gen) &&
         pm_generation_start_template(gen, &e) < 0)
         note_template_failure(g, e.text);
+}
+
+/* The template of an ondemand group outlives its last worker for a while, so that the next comes at once. */
+static void let_template_go(struct pm_group *g, int64_t now)
+{
+    struct pm_generation *gen = g->current;
+    bool is_cold = pm_scaling_is_cold(gen);
+    if (!is_cold)
+        gen->idle_since_ms = 0;
+    else if (gen->idle_since_ms == 0)
+        gen->idle_since_ms = now;
+    if (is_cold && gen->template_state == PM_TEMPLATE_READY &&
+        now - gen->idle_since_ms >= gen->cfg->template_idle_timeout_ms)
+        pm_generation_stop_template(gen);
+    if (is_cold)
+        pm_generation_forget_template(gen);
+}
+
+/* The responder said that somebody waits. */
+static void take_ring(struct pm_group *g, int64_t now)
+{
+    if (g->has_rung && pm_scaling_is_cold(g->current))
+        pm_scaling_press(g->current, now);
+    g->has_rung = false;
+}
+
+static uint32_t drain_flags(const struct pm_group *g, const struct pm_generation *gen);
+
+static void scale(struct pm_group *g, int64_t now)
+{
+    unsigned ended = pm_scaling_round(g->current, pm_room(g->pm), now);
+    for (struct pm_worker *w; ended > 0 && (w = pm_scaling_find_idle(g->current)); ended--)
+        pm_worker_drain(w, drain_flags(g, g->current));
+}
+
+/* A successor takes the place of one that goes, so it needs no room of its own. */
+static unsigned limit_to_room(struct pm_group *g, unsigned missing)
+{
+    unsigned room = pm_room(g->pm);
+    g->wants_room = missing > room;
+    return missing < room ? missing : room;
 }
 
 /* Nothing has failed for long enough. One worker that goes on serving is not enough: another may die again
@@ -406,15 +465,21 @@ static void settle_current(struct pm_group *g, int64_t now)
     if (!gen)
         return;
     forgive_old_failures(g, now);
+    take_ring(g, now);
+    scale(g, now);
     keep_template(g, now);
+    let_template_go(g, now);
     unsigned serving = pm_generation_count(gen, PM_WORKER_SERVING);
     unsigned coming = pm_generation_count_coming(gen);
-    unsigned wanted = (unsigned)gen->cfg->processes + (pm_retire_is_going(gen) ? 1 : 0);
+    unsigned wanted = gen->scaling.wanted + (pm_retire_is_going(gen) ? 1 : 0);
+    g->wants_room = false;
     if (gen->template_state != PM_TEMPLATE_READY || now < g->retry_at_ms || serving + coming >= wanted)
         return;
     unsigned missing = wanted - serving - coming;
     if (count_old_serving(g) > 0) /* one at a time while moving over */
         missing = coming == 0 ? 1 : 0;
+    else
+        missing = limit_to_room(g, missing);
     while (missing-- > 0)
         if (!pm_generation_spawn(gen, &e)) {
             struct log_subject subject = subject_of(g);
@@ -455,7 +520,7 @@ static void settle_old(struct pm_group *g)
                 pm_worker_drain(w, drain_flags(g, gen));
 
     unsigned serving = pm_generation_count(g->current, PM_WORKER_SERVING);
-    unsigned wanted = (unsigned)g->current->cfg->processes;
+    unsigned wanted = g->current->scaling.wanted;
     unsigned allowed = serving < wanted ? wanted - serving : 0;
     for (unsigned old = count_old_serving(g); old > allowed; old--) {
         struct pm_worker *w = find_oldest(g);
@@ -540,18 +605,22 @@ static void settle_end(struct pm_group *g)
 
 /* ---- the responder ---- */
 
-static void settle_answering(struct pm_group *g)
+static void settle_answering(struct pm_group *g, int64_t now)
 {
     struct pm_responder *r = pm_responder_of(g->pm);
     unsigned serving = count_old_serving(g) +
                        (g->current ? pm_generation_count(g->current, PM_WORKER_SERVING) : 0);
-    bool wanted = g->failures > 0 && serving == 0 && g->listener;
-    if (wanted == g->answered || g->ending || !r)
+    bool is_cold = g->current && !g->next && pm_scaling_is_cold(g->current) && serving == 0 && g->listener;
+    bool watched = is_cold && now >= g->retry_at_ms;
+    bool answered = g->failures > 0 && serving == 0 && g->listener && !watched;
+    if (g->ending || !r || (watched == g->watched && answered == g->answered))
         return;
-    if (wanted)
+    stop_answering(g);
+    if (answered)
         g->answered = ask_responder(g, r);
-    else
-        stop_answering(g);
+    else if (watched)
+        g->watched = pm_responder_watch(r, g->id, pm_listener_fd(g->listener), g->handover_rx,
+                                        g->handover_tx);
 }
 
 /* ---- changes on disk ---- */
@@ -623,6 +692,10 @@ static void arm_timer(struct pm_group *g, int64_t now)
         consider(&due, g->retry_at_ms + YOUNG_MS);
     for (const struct pm_generation *gen = g->generations; gen; gen = gen->next) {
         consider(&due, gen->template_due_ms);
+        if (gen == g->current)
+            consider(&due, gen->scaling.due_ms);
+        if (gen == g->current && gen->idle_since_ms != 0 && gen->template_state == PM_TEMPLATE_READY)
+            consider(&due, gen->idle_since_ms + gen->cfg->template_idle_timeout_ms);
         for (const struct pm_worker *w = gen->workers; w; w = w->next)
             consider(&due, w->due_ms);
     }
@@ -650,7 +723,7 @@ void pm_group_settle(struct pm_group *g)
         settle_current(g, now);
         settle_retiring(g, now);
         settle_old(g);
-        settle_answering(g);
+        settle_answering(g, now);
         settle_watch(g);
         sweep(g); /* a next that failed when its template was gone already: no event will come for it */
     }
@@ -683,6 +756,7 @@ int pm_group_reload(struct pm_group *g, const struct cfg_group *cfg, struct pm_l
 
 void pm_group_end(struct pm_group *g)
 {
+    stop_answering(g); /* what was watched goes back into the queue, to be answered at the end */
     g->ending = true;
     pm_watch_free(g->watch);
     g->watch = NULL;
@@ -731,17 +805,25 @@ void pm_group_mark_dirty(struct pm_group *g)
     g->dirty = true;
 }
 
+void pm_group_ring(struct pm_group *g, uint32_t id)
+{
+    if (g->id != id || !g->watched)
+        return;
+    g->has_rung = true;
+    pm_group_mark_dirty(g);
+}
+
 void pm_group_forget_responder(struct pm_group *g)
 {
-    g->answered = false;
+    g->answered = g->watched = false;
     pm_group_mark_dirty(g);
 }
 
 bool pm_group_is_decided(const struct pm_group *g, bool *serving)
 {
     *serving = g->current != NULL;
-    return g->failures > 0 || (g->current && pm_generation_count(g->current, PM_WORKER_SERVING) >=
-                                                 (unsigned)g->current->cfg->processes);
+    return g->failures > 0 || g->wants_room ||
+           (g->current && pm_generation_count(g->current, PM_WORKER_SERVING) >= g->current->scaling.wanted);
 }
 
 bool pm_group_is_reloading(const struct pm_group *g)
@@ -803,6 +885,24 @@ const char *pm_group_name(const struct pm_group *g)
 uv_loop_t *pm_group_loop(const struct pm_group *g)
 {
     return pm_loop(g->pm);
+}
+
+unsigned pm_group_count_workers(const struct pm_group *g)
+{
+    unsigned count = 0;
+    for (const struct pm_generation *gen = g->generations; gen; gen = gen->next)
+        for (const struct pm_worker *w = gen->workers; w; w = w->next)
+            count += w->state != PM_WORKER_GONE;
+    return count;
+}
+
+void pm_group_offer_room(struct pm_group *g)
+{
+    bool is_short = g->current && g->current->scaling.is_short;
+    if (is_short)
+        pm_scaling_offer_room(g->current, clock_now_ms());
+    if (g->wants_room || is_short)
+        pm_group_mark_dirty(g);
 }
 
 uint64_t pm_group_next_serial(struct pm_group *g)

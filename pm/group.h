@@ -74,6 +74,9 @@ void pm_group_settle(struct pm_group *g);
 bool pm_group_is_dirty(const struct pm_group *g);
 void pm_group_mark_dirty(struct pm_group *g);
 
+/* Somebody waits for the group that the responder knows by that id. */
+void pm_group_ring(struct pm_group *g, uint32_t id);
+
 /* The responder went away and knows nothing of us any more. */
 void pm_group_forget_responder(struct pm_group *g);
 
@@ -93,6 +96,12 @@ struct pm_group_view pm_group_view(const struct pm_group *g);
 /* How its environment differs from what the serving generation started from, as sentences ("flask 2.2.2 →
  * 3.0.0"); none when it does not. The group's, valid until it settles. */
 const char *const *pm_group_stale(const struct pm_group *g, size_t *count);
+
+/* Its workers, coming, serving and going; for the cap on those of all groups together. */
+unsigned pm_group_count_workers(const struct pm_group *g);
+
+/* A worker of some group has gone: whoever was short of room may try again. */
+void pm_group_offer_room(struct pm_group *g);
 
 const char *pm_group_name(const struct pm_group *g);
 

@@ -1,4 +1,5 @@
-/* responder: answers 503 on the sockets of groups that cannot serve.
+/* responder: answers 503 on the sockets of groups that cannot serve, and watches those of groups that have no
+ * worker until somebody comes (pm: ondemand).
  *
  * A small process of its own without Python and without privileges, so that the supervisor never reads a
  * byte from the web side. Told by its channel which listening sockets to answer on; looks before it reads
@@ -25,7 +26,7 @@
 #include <unistd.h>
 
 #define GROUPS_MAX      1024
-#define CONNECTIONS_MAX 512
+#define CONNECTIONS_MAX 4096
 #define PATIENCE_MS     5000 /* for a whole request header */
 #define KEEP_MS         90000 /* for the next request on a kept connection: longer than web servers keep them */
 #define FAREWELL_MS     1000 /* for connections that are open when we are told to finish */
@@ -43,6 +44,8 @@ struct served_group {
     int listen_fd;
     int handover_rx;
     int handover_tx;
+    bool is_watched; /* nobody is answered; the supervisor is told when somebody waits */
+    bool has_rung;   /* it was told */
 };
 
 struct connection {
@@ -112,8 +115,8 @@ static void send_answer(struct responder *r, int *fd)
         *fd = fcgi_request_end(r->request);
 }
 
-/* True when the connection is done with. */
-static bool attend(struct responder *r, struct connection *c)
+/* True when the connection is done with. Of a group that is not watched. */
+static bool answer_all(struct responder *r, struct connection *c)
 {
     enum fcgi_look look;
     while ((look = fcgi_look(c->fd, NULL)) == FCGI_LOOK_WHOLE) {
@@ -130,12 +133,44 @@ static bool attend(struct responder *r, struct connection *c)
     return look != FCGI_LOOK_EMPTY && look != FCGI_LOOK_PARTIAL;
 }
 
+static struct served_group *find_group(struct responder *r, uint32_t id)
+{
+    for (size_t i = 0; i < r->group_count; i++)
+        if (r->groups[i].id == id)
+            return &r->groups[i];
+    return NULL;
+}
+
+/* Once: the supervisor starts a worker, and releases the group to it. */
+static void ring(struct served_group *g)
+{
+    struct wire_msg m;
+    wire_init(&m, WIRE_PRESSED);
+    m.slot = g->id;
+    if (!g->has_rung && wire_send(HOST_FD_CHANNEL, &m) == 0)
+        g->has_rung = true;
+}
+
+/* A watched connection, to which something has come: it goes back into the queue, for the worker. */
+static void pass_on(struct served_group *g, struct connection *c)
+{
+    ring(g);
+    wire_pass_connection(g->handover_tx, c->fd); /* with the queue full it is closed, as the last resort */
+}
+
+static void watch_connection(struct responder *r, struct served_group *g, int fd)
+{
+    struct connection *c = &r->connections[r->connection_count++];
+    *c = (struct connection){
+        .fd = fd, .group_id = g->id, .is_kept = true, .due_ms = clock_now_ms() + KEEP_MS};
+}
+
 static void add_connection(struct responder *r, uint32_t group_id, int fd)
 {
     struct connection *c = &r->connections[r->connection_count++];
     *c = (struct connection){.fd = fd, .group_id = group_id, .due_ms = clock_now_ms() + PATIENCE_MS};
     fcgi_set_io_timeout(fd, IO_TIMEOUT_MS);
-    if (attend(r, c))
+    if (answer_all(r, c))
         drop_connection(r, r->connection_count - 1);
 }
 
@@ -156,6 +191,18 @@ static bool is_full(const struct responder *r)
     return r->connection_count == CONNECTIONS_MAX;
 }
 
+/* Nobody is accepted: whoever connects waits for the worker. What is idle in the queue is watched. */
+static void watch_queued(struct responder *r, struct served_group *g, bool has_client)
+{
+    int fd;
+    if (has_client)
+        ring(g);
+    while (!g->has_rung && !is_full(r) && (fd = wire_take_connection(g->handover_rx)) >= 0) {
+        watch_connection(r, g, fd);
+        make_room(r);
+    }
+}
+
 static void accept_queued(struct responder *r, const struct served_group *g)
 {
     int fd;
@@ -171,22 +218,14 @@ static void accept_queued(struct responder *r, const struct served_group *g)
 
 /* ---- messages ---- */
 
-static struct served_group *find_group(struct responder *r, uint32_t id)
-{
-    for (size_t i = 0; i < r->group_count; i++)
-        if (r->groups[i].id == id)
-            return &r->groups[i];
-    return NULL;
-}
-
 /* The group serves again, or it ends: then its clients are answered a last time. */
 static void release_group(struct responder *r, struct served_group *g, bool is_last)
 {
-    if (is_last)
+    if (is_last && !g->is_watched)
         accept_queued(r, g);
     for (size_t i = r->connection_count; i-- > 0;) {
         const struct connection *c = &r->connections[i];
-        if (c->group_id != g->id || (is_last && !c->is_kept))
+        if (c->group_id != g->id || (is_last && !c->is_kept && !g->is_watched))
             continue;
         if (!is_last)
             wire_pass_connection(g->handover_tx,
@@ -208,7 +247,12 @@ static void take_group(struct responder *r, struct wire_msg *m)
     g->listen_fd = fd_take(&m->fds[0]);
     g->handover_rx = fd_take(&m->fds[1]);
     g->handover_tx = fd_take(&m->fds[2]);
-    accept_queued(r, g);
+    g->is_watched = m->flags & WIRE_ANSWER_WATCH;
+    g->has_rung = false;
+    if (g->is_watched)
+        watch_queued(r, g, false);
+    else
+        accept_queued(r, g);
 }
 
 static void begin_finish(struct responder *r)
@@ -239,15 +283,29 @@ static void take_messages(struct responder *r)
 
 /* ---- the loop ---- */
 
+/* True when the connection is done with. */
+static bool attend(struct responder *r, struct connection *c)
+{
+    struct served_group *g = find_group(r, c->group_id);
+    if (!g || !g->is_watched)
+        return answer_all(r, c);
+    enum fcgi_look look = fcgi_look(c->fd, NULL);
+    if (look == FCGI_LOOK_WHOLE || look == FCGI_LOOK_PARTIAL)
+        pass_on(g, c);
+    return look != FCGI_LOOK_EMPTY;
+}
+
 static size_t fill_poll_set(const struct responder *r, struct pollfd *set)
 {
     size_t count = 0;
     set[count++] = (struct pollfd){HOST_FD_CHANNEL, POLLIN, 0};
     for (size_t i = 0; i < r->connection_count; i++)
         set[count++] = (struct pollfd){r->connections[i].fd, POLLIN, 0};
-    for (size_t i = 0; i < r->group_count && !is_full(r); i++) {
-        set[count++] = (struct pollfd){r->groups[i].listen_fd, POLLIN, 0};
-        set[count++] = (struct pollfd){r->groups[i].handover_rx, POLLIN, 0};
+    for (size_t i = 0; i < r->group_count; i++) {
+        const struct served_group *g = &r->groups[i];
+        bool is_deaf = g->has_rung || (is_full(r) && !g->is_watched); /* poll(2) skips what is negative */
+        set[count++] = (struct pollfd){is_deaf ? -1 : g->listen_fd, POLLIN, 0};
+        set[count++] = (struct pollfd){is_deaf || is_full(r) ? -1 : g->handover_rx, POLLIN, 0};
     }
     return count;
 }
@@ -284,6 +342,14 @@ static void attend_connections(struct responder *r, const struct pollfd *set)
         poll(NULL, 0, 20);
 }
 
+static void attend_group(struct responder *r, struct served_group *g, bool has_client)
+{
+    if (g->is_watched)
+        watch_queued(r, g, has_client);
+    else
+        accept_queued(r, g);
+}
+
 static void run(struct responder *r)
 {
     static struct pollfd set[1 + CONNECTIONS_MAX + 2 * GROUPS_MAX];
@@ -297,7 +363,7 @@ static void run(struct responder *r)
             attend_connections(r, set + 1);
         for (size_t i = 1 + connections; ready > 0 && i < count; i += 2)
             if (set[i].revents != 0 || set[i + 1].revents != 0)
-                accept_queued(r, &r->groups[(i - 1 - connections) / 2]);
+                attend_group(r, &r->groups[(i - 1 - connections) / 2], set[i].revents != 0);
         if (ready > 0 && set[0].revents != 0)
             take_messages(r); /* last: it changes the groups that the set speaks of */
         if (r->finish_at_ms != 0 && (r->connection_count == 0 || clock_now_ms() >= r->finish_at_ms))

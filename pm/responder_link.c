@@ -18,12 +18,18 @@
 struct pm_responder {
     struct pm_child *child;
     void (*ended)(void *context);
+    void (*pressed)(void *context, uint32_t id);
     void *context;
 };
 
 static void on_message(struct pm_child *child, const struct wire_msg *m)
 {
+    struct pm_responder *r = child->owner;
     struct log_subject subject = {NULL, child->pid};
+    if (m->type == WIRE_PRESSED) {
+        r->pressed(r->context, m->slot);
+        return;
+    }
     log_write(LOG_LEVEL_WARNING, &subject, "message %d from the responder makes no sense; ignored",
               (int)m->type);
 }
@@ -41,7 +47,8 @@ static void on_ended(struct pm_child *child)
 
 static const struct pm_child_kind responder_kind = {"responder", on_message, on_ended, NULL};
 
-struct pm_responder *pm_responder_start(uv_loop_t *loop, void (*ended)(void *context), void *context,
+struct pm_responder *pm_responder_start(uv_loop_t *loop, void (*ended)(void *context),
+                                        void (*pressed)(void *context, uint32_t id), void *context,
                                         struct err *e)
 {
     int ours = -1;
@@ -53,6 +60,7 @@ struct pm_responder *pm_responder_start(uv_loop_t *loop, void (*ended)(void *con
         return NULL;
     }
     r->ended = ended;
+    r->pressed = pressed;
     r->context = context;
     if (pm_hosts_libexec("responder", program, sizeof program, e) < 0 || wire_pair(&ours, &theirs, e) < 0)
         goto fail;
@@ -80,16 +88,28 @@ static bool tell(struct pm_responder *r, const struct wire_msg *m)
     return !r->child->reaped && pm_child_send(r->child, m) == 0;
 }
 
-bool pm_responder_answer(struct pm_responder *r, uint32_t id, int listen_fd, int handover_rx, int handover_tx)
+static bool hand_in(struct pm_responder *r, uint32_t id, uint32_t flags, int listen_fd, int handover_rx,
+                    int handover_tx)
 {
     struct wire_msg m;
     wire_init(&m, WIRE_ANSWER);
+    m.flags = flags;
     m.slot = id;
     m.fds[0] = listen_fd;
     m.fds[1] = handover_rx;
     m.fds[2] = handover_tx;
     m.fd_count = 3;
     return tell(r, &m);
+}
+
+bool pm_responder_answer(struct pm_responder *r, uint32_t id, int listen_fd, int handover_rx, int handover_tx)
+{
+    return hand_in(r, id, 0, listen_fd, handover_rx, handover_tx);
+}
+
+bool pm_responder_watch(struct pm_responder *r, uint32_t id, int listen_fd, int handover_rx, int handover_tx)
+{
+    return hand_in(r, id, WIRE_ANSWER_WATCH, listen_fd, handover_rx, handover_tx);
 }
 
 void pm_responder_release(struct pm_responder *r, uint32_t id, bool is_last)

@@ -38,7 +38,7 @@ enum pm_retire_step pm_retire_step(const struct pm_generation *gen, const struct
     const struct pm_worker *successor = find_successor(gen, w);
     if (successor)
         return successor->state == PM_WORKER_SERVING ? PM_RETIRE_DRAIN : PM_RETIRE_REST;
-    bool is_complete = pm_generation_count(gen, PM_WORKER_SERVING) >= (unsigned)gen->cfg->processes &&
+    bool is_complete = pm_generation_count(gen, PM_WORKER_SERVING) >= gen->scaling.wanted &&
                        pm_generation_count_coming(gen) == 0;
     bool can_fork = gen->template_state == PM_TEMPLATE_READY;
     return is_paused || !is_complete || !can_fork ? PM_RETIRE_REST : PM_RETIRE_START;

@@ -22,6 +22,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -94,6 +95,22 @@ bool pm_is_done(const struct pm *pm)
 
 /* ---- groups ---- */
 
+unsigned pm_room(const struct pm *pm)
+{
+    uint64_t count = 0, most = (uint64_t)pm->cfg->global.max_workers;
+    if (most == 0)
+        return UINT_MAX;
+    for (size_t i = 0; i < pm->group_count; i++)
+        count += pm_group_count_workers(pm->groups[i]);
+    return count < most ? (unsigned)(most - count) : 0;
+}
+
+void pm_offer_room(struct pm *pm)
+{
+    for (size_t i = 0; i < pm->group_count && pm->cfg->global.max_workers > 0; i++)
+        pm_group_offer_room(pm->groups[i]);
+}
+
 struct pm_group *pm_find_group(const struct pm *pm, const char *name)
 {
     for (size_t i = 0; i < pm->group_count; i++)
@@ -146,12 +163,19 @@ static void on_responder_ended(void *context)
     pm->responder_ended = true;
 }
 
+static void on_responder_pressed(void *context, uint32_t id)
+{
+    struct pm *pm = context;
+    for (size_t i = 0; i < pm->group_count; i++)
+        pm_group_ring(pm->groups[i], id);
+}
+
 static void on_responder_pause_over(uv_timer_t *timer);
 
 static void start_responder(struct pm *pm)
 {
     struct err e;
-    pm->responder = pm_responder_start(&pm->loop, on_responder_ended, pm, &e);
+    pm->responder = pm_responder_start(&pm->loop, on_responder_ended, on_responder_pressed, pm, &e);
     if (pm->responder) {
         pm->responder_failures = 0;
         return;

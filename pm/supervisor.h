@@ -42,4 +42,10 @@ bool pm_is_done(const struct pm *pm); /* nothing is left but to leave */
 /* Opens the log file anew, and logs that. 0, or -1 with *e. */
 int pm_reopen(struct err *e);
 
+/* How many more workers max-workers allows all groups together. */
+unsigned pm_room(const struct pm *pm);
+
+/* A worker has gone. */
+void pm_offer_room(struct pm *pm);
+
 #endif

@@ -154,6 +154,9 @@ static void on_message(struct pm_child *child, const struct wire_msg *m)
         take_failure(w, m);
     } else if (m->type == WIRE_RETIRE && child->pid != 0) {
         pm_worker_retire(w, m->text);
+    } else if (m->type == WIRE_PRESSED && child->pid != 0) {
+        pm_scaling_press(w->generation, clock_now_ms());
+        pm_group_mark_dirty(w->generation->group);
     } else {
         log_write(LOG_LEVEL_WARNING, &subject, "message %d from a %s worker makes no sense; ignored",
                   (int)m->type, pm_worker_state_name(w->state));
@@ -176,7 +179,7 @@ struct pm_worker *pm_worker_new(struct pm_generation *gen, uint32_t slot, uint64
     w->generation = gen;
     w->slot = slot;
     w->serial = serial;
-    w->born_ms = clock_now_ms();
+    w->born_ms = w->idle_since_ms = clock_now_ms();
     w->state = PM_WORKER_FORKING;
     start_patience(w);
     uv_loop_t *loop = pm_group_loop(gen->group);

@@ -25,6 +25,11 @@ struct pm_worker {
     bool expected_end; /* we asked it to end */
     bool end_noted;    /* group.c has counted this end */
 
+    /* What the last look at its slot showed; see scaling.c. */
+    bool is_idle;
+    uint64_t requests_seen;
+    int64_t idle_since_ms;
+
     /* Set while it serves and is to be replaced; see pm_worker_retire(). */
     char *retire_reason; /* owned */
     bool retire_noted;   /* group.c has counted the wish */

@@ -39,6 +39,7 @@
 #define CROWDED_MS     1000  /* for a request to come whole, while others find no room */
 #define LAST_GRACE_MS  1000  /* for a request that is on its way while the group ends */
 #define ORPHAN_MS      30000 /* for requests in flight without a supervisor, when graceful-timeout is off */
+#define PRESS_EACH_MS  100
 #define EVENTS_MAX     64
 #define HAND_OVER_MAX  16 /* connections per tick */
 #define SWEEP_MAX      64 /* messages of the hand-over queue that may have woken us in vain */
@@ -56,6 +57,7 @@ struct watch {
     int64_t saturated_ms;   /* when all threads were last seen busy */
     bool was_all_busy;      /* at the last tick */
     uint64_t finished_then; /* requests at the last tick */
+    int64_t pressed_ms;     /* when more workers were last asked for */
     struct host_timers *timers;
     int64_t timers_due_ms; /* the next look at requests that take long */
     struct host_recycle *recycle;
@@ -269,12 +271,26 @@ static void pass_ready(struct watch *s, uint64_t token)
         pass_or_serve(s, c);
 }
 
+/* More workers would be of use: said now and then, while somebody waits. */
+static void press(struct watch *s)
+{
+    int64_t now = clock_now_ms();
+    struct pollfd ready = {.fd = s->w->ready_set, .events = POLLIN};
+    bool may_get_more = s->w->host->group->pm != CFG_PM_STATIC;
+    if (!may_get_more || now - s->pressed_ms < PRESS_EACH_MS || poll(&ready, 1, 0) <= 0)
+        return;
+    s->pressed_ms = now;
+    host_link_send(s->w->host, WIRE_PRESSED, 0, "");
+}
+
 static void hand_over(struct watch *s)
 {
     struct epoll_event events[HAND_OVER_MAX];
     uint32_t idle = count_idle_siblings(s, HAND_OVER_MAX);
-    if (idle == 0)
+    if (idle == 0) {
+        press(s);
         return;
+    }
     int count = epoll_wait(s->w->ready_set, events, (int)idle, 0);
     for (int i = 0; i < count; i++)
         pass_ready(s, events[i].data.u64);

@@ -183,7 +183,7 @@ def test_aliases_that_blow_up_are_refused(fpm):
 
 
 def test_a_key_that_is_not_there_yet_says_so(fpm):
-    for line in ('status-path: /status', 'max-requests: 10', 'pm: ondemand'):
+    for line in ('status-path: /status', 'access-log: /var/log/x'):
         done = check(fpm, f'groups:\n  shop:\n    listen: /tmp/x.sock\n    script: /x\n{USER}    {line}\n')
         if done.returncode != 78:
             continue  # it is there by now

@@ -263,6 +263,10 @@ static struct cfg_group *random_group(unsigned number)
     randomize(CFG_SCOPE_GROUP, g);
     g->allow_root = true; /* what the rules between keys want */
     g->restart_delay_max_ms = 86400000;
+    if (g->pm == CFG_PM_DYNAMIC) { /* within processes, and in order */
+        g->min_spare = g->start = 1;
+        g->max_spare = g->processes;
+    }
     keep_one_application(g);
     return g;
 }

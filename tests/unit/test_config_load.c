@@ -231,13 +231,13 @@ static void test_every_key_that_is_not_there_yet_says_so(void **state)
     assert_true(seen > 0);
 }
 
-static void test_values_that_are_not_there_yet_say_so(void **state)
+static void test_spare_processes_fit_into_processes_and_order(void **state)
 {
     (void)state;
-    assert_only_error(in_group("    pm: dynamic"), &as_user,
-                      "pyfpm.yaml:5:9: pm: dynamic is not available in this version of pyfpm");
-    assert_only_error(in_group("    pm: ondemand"), &as_user,
-                      "pyfpm.yaml:5:9: pm: ondemand is not available in this version of pyfpm");
+    assert_only_error(in_group("    pm: dynamic\n    processes: 4\n    max-spare: 5"), &as_user,
+                      "pyfpm.yaml:7:5: group \"shop\": max-spare (5) is more than processes (4)");
+    assert_only_error(in_group("    pm: dynamic\n    processes: 9\n    min-spare: 4\n    max-spare: 3"),
+                      &as_user, "pyfpm.yaml:7:5: group \"shop\": min-spare (4) is more than max-spare (3)");
 }
 
 static void test_every_example_in_the_table_is_accepted(void **state)
@@ -870,7 +870,7 @@ int main(void)
         cmocka_unit_test(test_wrong_values_are_reported_with_their_place),
         cmocka_unit_test(test_wrong_global_values_are_reported),
         cmocka_unit_test(test_every_key_that_is_not_there_yet_says_so),
-        cmocka_unit_test(test_values_that_are_not_there_yet_say_so),
+        cmocka_unit_test(test_spare_processes_fit_into_processes_and_order),
         cmocka_unit_test(test_every_example_in_the_table_is_accepted),
         cmocka_unit_test(test_all_errors_are_reported),
         cmocka_unit_test(test_a_thousand_errors_are_enough),

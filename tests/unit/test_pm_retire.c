@@ -21,7 +21,8 @@ static struct pm_generation gen;
 
 static void make(unsigned count)
 {
-    gen = (struct pm_generation){.cfg = &cfg, .template_state = PM_TEMPLATE_READY};
+    gen = (struct pm_generation){
+        .cfg = &cfg, .template_state = PM_TEMPLATE_READY, .scaling = {.wanted = (unsigned)cfg.processes}};
     for (unsigned i = 0; i < count; i++) {
         workers[i] = (struct pm_worker){
             .generation = &gen, .state = PM_WORKER_SERVING, .serial = i + 1, .next = gen.workers};
