@@ -42,7 +42,7 @@ struct host_recycle {
     int statm;
     int64_t sample_due_ms;
     int64_t rss_bytes;      /* of the last sample; 0: none yet */
-    uint64_t begun_then;    /* requests at the last sample */
+    uint64_t finished_then; /* requests at the last sample */
     unsigned samples_above; /* in a row */
     struct growth growths[GROWTHS_MAX];
     struct host_busy_view view;
@@ -66,6 +66,7 @@ struct host_recycle *host_recycle_new(struct host_worker *w, int64_t now_ms)
         return NULL;
     r->w = w;
     r->statm = group->max_rss_bytes > 0 ? open("/proc/self/statm", O_RDONLY | O_CLOEXEC) : -1;
+    atomic_store(&w->samples_memory, r->statm >= 0);
     r->sample_due_ms = now_ms;
     r->lifetime_due_ms = INT64_MAX;
     if (group->max_lifetime_ms > 0)
@@ -169,17 +170,17 @@ static void sample(struct host_recycle *r)
 }
 
 /* While nothing is served nothing is looked at, but for the samples that a last one above still needs. */
-static int64_t check_memory(struct host_recycle *r, int64_t now_ms)
+static bool is_active(const struct host_recycle *r)
 {
-    if (r->statm < 0)
-        return INT64_MAX;
-    uint64_t begun = atomic_load(&r->w->begun);
-    bool is_active = begun != r->begun_then || atomic_load(&r->w->busy) > 0 || r->samples_above > 0;
-    if (!is_active)
-        return INT64_MAX;
-    if (now_ms < r->sample_due_ms)
-        return r->sample_due_ms;
-    r->begun_then = begun;
+    return r->statm >= 0 && (atomic_load(&r->w->finished) != r->finished_then ||
+                             atomic_load(&r->w->busy) > 0 || r->samples_above > 0);
+}
+
+static void check_memory(struct host_recycle *r, int64_t now_ms)
+{
+    if (!is_active(r) || now_ms < r->sample_due_ms)
+        return;
+    r->finished_then = atomic_load(&r->w->finished);
     r->sample_due_ms = now_ms + SAMPLE_EACH_MS;
     sample(r);
     char text[480];
@@ -187,34 +188,44 @@ static int64_t check_memory(struct host_recycle *r, int64_t now_ms)
         describe_rss(r, text, sizeof text);
         ask(r, text);
     }
-    return r->sample_due_ms;
 }
 
 /* ---- all limits ---- */
 
+static bool has_served_enough(const struct host_recycle *r)
+{
+    uint64_t most = atomic_load(&r->w->retire_at);
+    return !r->is_asked && most != 0 && atomic_load(&r->w->finished) >= most;
+}
+
 static void check_requests(struct host_recycle *r)
 {
     char text[64];
-    uint64_t finished = atomic_load(&r->w->finished);
-    uint64_t most = atomic_load(&r->w->retire_at);
-    if (r->is_asked || most == 0 || finished < most)
+    if (!has_served_enough(r))
         return;
-    snprintf(text, sizeof text, "max-requests: it has served %llu", (unsigned long long)finished);
+    snprintf(text, sizeof text, "max-requests: it has served %llu",
+             (unsigned long long)atomic_load(&r->w->finished));
     ask(r, text);
 }
 
-static int64_t check_lifetime(struct host_recycle *r, int64_t now_ms)
+static void check_lifetime(struct host_recycle *r, int64_t now_ms)
 {
-    if (r->is_asked || now_ms < r->lifetime_due_ms)
-        return r->is_asked ? INT64_MAX : r->lifetime_due_ms;
-    ask(r, "max-lifetime: it has lived long enough");
-    return INT64_MAX;
+    if (!r->is_asked && now_ms >= r->lifetime_due_ms)
+        ask(r, "max-lifetime: it has lived long enough");
 }
 
-int64_t host_recycle_check(struct host_recycle *r, int64_t now_ms)
+void host_recycle_check(struct host_recycle *r, int64_t now_ms)
 {
     check_requests(r);
-    int64_t lifetime_due = check_lifetime(r, now_ms);
-    int64_t memory_due = check_memory(r, now_ms);
-    return lifetime_due < memory_due ? lifetime_due : memory_due;
+    check_lifetime(r, now_ms);
+    check_memory(r, now_ms);
+}
+
+int64_t host_recycle_due(const struct host_recycle *r)
+{
+    if (has_served_enough(r))
+        return 0;
+    int64_t lifetime_due_ms = r->is_asked ? INT64_MAX : r->lifetime_due_ms;
+    int64_t memory_due_ms = is_active(r) ? r->sample_due_ms : INT64_MAX;
+    return lifetime_due_ms < memory_due_ms ? lifetime_due_ms : memory_due_ms;
 }

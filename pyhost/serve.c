@@ -80,7 +80,8 @@ static void enter_busy(struct host_worker *w)
 
 static void leave_busy(struct host_worker *w)
 {
-    if (atomic_fetch_add(&w->finished, 1) + 1 == atomic_load(&w->retire_at))
+    bool is_limit = atomic_fetch_add(&w->finished, 1) + 1 == atomic_load(&w->retire_at);
+    if (is_limit || (atomic_load(&w->samples_memory) && atomic_load(&w->sleep) == HOST_SLEEP_FOREVER))
         host_intake_wake_watch(w);
     atomic_fetch_add(&w->slot->requests, 1);
     atomic_fetch_sub(&w->busy, 1);

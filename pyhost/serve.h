@@ -45,10 +45,12 @@ struct host_worker {
     int wake_event; /* eventfd in the watch set */
 
     /* Worker threads write, the watch thread reads. */
-    _Atomic uint32_t busy;      /* threads in a request */
-    _Atomic uint32_t kept;      /* connections parked in the ready set; the watch thread writes too */
-    _Atomic uint64_t begun;     /* requests; the next one's number is one more */
-    _Atomic uint64_t finished;  /* requests */
+    _Atomic uint32_t busy;     /* threads in a request */
+    _Atomic uint32_t kept;     /* connections parked in the ready set; the watch thread writes too */
+    _Atomic uint64_t begun;    /* requests; the next one's number is one more */
+    _Atomic uint64_t finished; /* requests */
+    _Atomic bool
+        samples_memory; /* the end of a request wakes the watch thread (it writes) from an endless sleep */
     _Atomic uint64_t retire_at; /* that many requests wake the watch thread (it writes); 0: none */
     _Atomic bool is_saturated;  /* all threads were busy since the watch thread last looked (it clears it) */
 

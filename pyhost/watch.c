@@ -61,7 +61,6 @@ struct watch {
     struct host_timers *timers;
     int64_t timers_due_ms; /* the next look at requests that take long */
     struct host_recycle *recycle;
-    int64_t recycle_due_ms; /* the next look at the limits of this process */
 };
 
 /* For the signal handler; set once by host_watch_catch_signals(). */
@@ -504,7 +503,7 @@ static int64_t wake_due(const struct watch *s, int64_t now)
         due = earlier(due, s->scan_due_ms);
     if (atomic_load(&s->w->busy) > 0)
         due = earlier(due, s->timers_due_ms);
-    return earlier(due, s->recycle_due_ms);
+    return earlier(due, host_recycle_due(s->recycle));
 }
 
 /* Says that it sleeps before it looks a last time whether it may: who changes things after that look sees it
@@ -557,7 +556,7 @@ static void *watch_main(void *argument)
         if (now >= s.scan_due_ms)
             scan_deadlines(&s, now);
         s.timers_due_ms = host_timers_check(s.timers, now);
-        s.recycle_due_ms = host_recycle_check(s.recycle, now);
+        host_recycle_check(s.recycle, now);
         if (atomic_load(&s.w->is_draining)) {
             drain(&s, now);
             continue;
