@@ -38,7 +38,7 @@ static void say_progress(struct pm_caller *caller, const struct pm_group_view *v
     const struct pm_generation *gen = view->next ? view->next : view->current;
     pm_caller_say(caller, json_pack("{s:s, s:o, s:i, s:i, s:i}", "kind", "progress", "group",
                                     pm_json_text(view->name), "generation", gen ? (int)gen->number : 0,
-                                    "moved", moved, "of", gen ? (int)gen->cfg->processes : 0));
+                                    "moved", moved, "of", gen ? (int)pm_scaling_wanted(gen) : 0));
 }
 
 /* generation: which one serves now; 0 for none. failure NULL: it went well. */

@@ -153,6 +153,17 @@ void pm_scaling_give_up(struct pm_generation *gen)
     gen->scaling.step = 0;
 }
 
+unsigned pm_scaling_wanted(const struct pm_generation *gen)
+{
+    if (gen->has_served)
+        return gen->scaling.wanted;
+    struct pm_scale_input in = input_of(gen->cfg);
+    in.is_first = true;
+    in.room = in.processes;
+    unsigned first = pm_scale_plan(&in).start;
+    return first > 0 ? first : 1; /* the canary */
+}
+
 bool pm_scaling_is_cold(const struct pm_generation *gen)
 {
     return gen->cfg->pm == CFG_PM_ONDEMAND && gen->scaling.wanted == 0 &&

@@ -39,6 +39,9 @@ struct pm_worker *pm_scaling_find_idle(const struct pm_generation *gen);
 /* What could not be started is not wanted any more, until somebody waits again: ondemand only. */
 void pm_scaling_give_up(struct pm_generation *gen);
 
+/* How many workers it should have now, or first, when it does not serve yet. */
+unsigned pm_scaling_wanted(const struct pm_generation *gen);
+
 /* True for ondemand groups that have nothing to do: no worker is wanted and none is left. */
 bool pm_scaling_is_cold(const struct pm_generation *gen);
 

@@ -157,6 +157,8 @@ static const char *state_of(const struct pm_group_view *view, const struct sums 
         return "stopping";
     if (sums->serving > 0)
         return "serving";
+    if (view->failures == 0 && view->current && pm_scaling_is_cold(view->current))
+        return "idle";
     if (view->failures == 0)
         return "starting";
     return view->current ? "backoff" : "failed";
@@ -196,9 +198,11 @@ static json_t *describe_retry(const struct pm_group_view *view)
 
 static json_t *describe_counts(const struct pm_group_view *view, const struct sums *sums)
 {
-    return json_pack("{s:i, s:i, s:i, s:i, s:i}", "wanted", view->is_ending ? 0 : (int)view->cfg->processes,
-                     "serving", (int)sums->serving, "busy", (int)sums->busy, "starting", (int)sums->starting,
-                     "draining", (int)sums->draining);
+    const struct pm_generation *gen = view->current ? view->current : view->next;
+    unsigned wanted = gen ? pm_scaling_wanted(gen) : (unsigned)view->cfg->processes;
+    return json_pack("{s:i, s:i, s:i, s:i, s:i}", "wanted", view->is_ending ? 0 : (int)wanted, "serving",
+                     (int)sums->serving, "busy", (int)sums->busy, "starting", (int)sums->starting, "draining",
+                     (int)sums->draining);
 }
 
 json_t *pm_status_group(const struct pm_group *g, bool with_processes)

@@ -106,8 +106,8 @@ static int serve_by_path(struct serve_thread *t, uint64_t number, bool *lingers)
                               "no application is mounted there", lingers);
         break;
     case HOST_APP_NO_MEMORY:
-        fd = host_wsgi_refuse(t->lanes[0].wsgi, t->request, number, "500 Internal Server Error", LOG_LEVEL_NOTICE,
-                              "no memory for the path", lingers);
+        fd = host_wsgi_refuse(t->lanes[0].wsgi, t->request, number, "500 Internal Server Error",
+                              LOG_LEVEL_NOTICE, "no memory for the path", lingers);
         break;
     }
     free(path.memory);
@@ -139,8 +139,8 @@ static int serve_request(struct serve_thread *t, uint64_t number, bool *lingers)
 {
     char why[HOST_QUEUE_TEXT_MAX];
     if (host_queue_is_over(t->worker, t->request, why))
-        return host_wsgi_refuse(t->lanes[0].wsgi, t->request, number, "503 Service Unavailable", LOG_LEVEL_NOTICE, why,
-                                lingers);
+        return host_wsgi_refuse(t->lanes[0].wsgi, t->request, number, "503 Service Unavailable",
+                                LOG_LEVEL_NOTICE, why, lingers);
     if (t->scripts)
         return serve_script(t, number, lingers);
     if (!t->only)
