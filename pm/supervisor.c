@@ -537,7 +537,7 @@ static void unblock_signals(void)
 static int boot(struct pm *pm, struct err *e)
 {
     srandom((unsigned)(time(NULL) ^ getpid()));
-    if (pm_apply_global(pm->cfg, e) < 0 || become_reaper(e) < 0)
+    if (pm_systemd_adopt(e) < 0 || pm_apply_global(pm->cfg, e) < 0 || become_reaper(e) < 0)
         return -1;
     signal(SIGPIPE, SIG_IGN);
     unblock_signals();

@@ -121,7 +121,6 @@ def test_ondemand_starts_nothing_before_the_first_connection_which_succeeds(fpm,
 
 def test_ondemand_ends_idle_workers_and_later_the_template(fpm, apps, gate):
     start(fpm, apps, gate, pm='ondemand', processes=4, idle_timeout='300ms', template_idle_timeout='600ms')
-    before = processes.descriptors(fpm.pid)
     held = hold(fpm, gate, 3)
     assert len(fpm.workers('shop')) >= 3
     for h in held:
@@ -129,6 +128,7 @@ def test_ondemand_ends_idle_workers_and_later_the_template(fpm, apps, gate):
     wait_until(lambda: not fpm.workers('shop'), 'no worker is left')
     assert fastcgi.ask(fpm.socket('shop'), '/answers', query='x').body == b'at once\n'     # from the template
     wait_until(lambda: fpm.hosts() == [], 'no process is left')
+    before = processes.descriptors(fpm.pid)
     assert fastcgi.ask(fpm.socket('shop'), '/answers', query='x').body == b'at once\n'
     wait_until(lambda: fpm.hosts() == [], 'no process is left again')
     wait_until(lambda: processes.descriptors(fpm.pid) == before, 'and no descriptor of them')
