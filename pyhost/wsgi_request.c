@@ -262,18 +262,23 @@ static Py_ssize_t total_size(PyObject *items, PyObject **wrong)
     return total;
 }
 
-/* A small body waits behind its headers until the GIL is given back. */
+/* A small body waits behind its headers until the GIL is given back. Through the gate: another thread of the
+ * application may be inside write(), which sends from the same buffer and empties it. */
 static enum outcome gather_items(struct host_wsgi_thread *t, PyObject *items)
 {
-    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(items); i++) {
+    bool fits = true;
+    if (!host_gate_enter(t, t->number))
+        return RAISED;
+    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(items) && fits; i++) {
         PyObject *item = PyTuple_GET_ITEM(items, i);
         size_t size = host_response_allow(t, (size_t)PyBytes_GET_SIZE(item));
-        if (!host_buffer_append(&t->out, PyBytes_AS_STRING(item), size)) {
-            PyErr_NoMemory();
-            return RAISED;
-        }
+        fits = host_buffer_append(&t->out, PyBytes_AS_STRING(item), size);
     }
-    return GOING;
+    host_gate_leave(t);
+    if (fits)
+        return GOING;
+    PyErr_NoMemory();
+    return RAISED;
 }
 
 static enum outcome send_items(struct host_wsgi_thread *t, PyObject *items)

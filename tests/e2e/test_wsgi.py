@@ -375,6 +375,16 @@ def test_a_client_that_does_not_read_is_bounded_by_io_timeout(fpm, apps):
     assert fastcgi.ask(address, '/hello').body == b'hello'
 
 
+def test_a_small_body_returned_while_a_thread_is_in_write_comes_after_what_that_writes(fpm, apps, folder):
+    address = serve(fpm, apps, 'writers', processes=1, threads=1, env={'GATE': str(folder / 'go')})
+    with fastcgi.Connection(address) as connection:
+        connection.send(fastcgi.request(fastcgi.environ()))
+        connection.socket.recv(1, socket.MSG_PEEK)  # write() is sending, and waits for whoever reads
+        (folder / 'go').touch()
+        body = connection.receive().body
+    assert body == b'w' * 3_000_000 + b'r' * 16_000
+
+
 # Files ---------------------------------------------------------------------------------------------------
 
 
