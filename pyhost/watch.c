@@ -66,11 +66,28 @@ struct watch {
 /* For the signal handler; set once by host_watch_catch_signals(). */
 static atomic_bool term_asked; /* lock-free: the handler runs on another thread than the reader */
 static int term_event = -1;
+static pid_t term_process; /* the worker; a child that the application forked has these handlers too */
+
+static bool is_in_child(void)
+{
+    return getpid() != term_process;
+}
+
+/* What the signal does to any process: multiprocessing ends its children with it. Blocked while its handler
+ * runs, it strikes when that returns. */
+static void die_of(int signal_number)
+{
+    signal(signal_number, SIG_DFL);
+    raise(signal_number);
+}
 
 static void note_term(int signal_number)
 {
-    (void)signal_number;
     int saved = errno;
+    if (is_in_child()) {
+        die_of(signal_number);
+        return;
+    }
     uint64_t one = 1;
     atomic_store(&term_asked, true);
     (void)!write(term_event, &one, sizeof one);
@@ -79,7 +96,8 @@ static void note_term(int signal_number)
 
 static void note_nothing(int signal_number)
 {
-    (void)signal_number;
+    if (is_in_child())
+        die_of(signal_number);
 }
 
 void host_watch_catch_signals(struct host_worker *w)
@@ -87,6 +105,7 @@ void host_watch_catch_signals(struct host_worker *w)
     struct sigaction action = {.sa_flags = SA_RESTART};
     sigemptyset(&action.sa_mask);
     term_event = w->wake_event;
+    term_process = getpid();
     action.sa_handler = note_term;
     sigaction(SIGTERM, &action, NULL);
     action.sa_handler =

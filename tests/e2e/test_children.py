@@ -117,3 +117,51 @@ def test_main_has_a_file_so_that_libraries_do_not_take_it_for_a_terminal_session
     """))
     fpm.start({'shop': {'script': str(script), **identity()}})
     assert ask(fpm) == [str(LIBEXEC / 'child_main.py'), '__main__', None]
+
+
+def run_script(fpm, folder, text, **keys):
+    """Starts one thread that serves a script: body(environ) of the text makes the answer. Returns the socket."""
+    script = folder / 'app.wsgi'
+    script.write_text(textwrap.dedent(text) + textwrap.dedent("""
+        def application(environ, start_response):
+            answer = str(body(environ)).encode()
+            start_response('200 OK', [])
+            return [answer]
+    """))
+    fpm.start({'shop': {'script': str(script), 'processes': 1, 'threads': 1, **identity(), **keys}})
+    return fpm.socket('shop')
+
+
+@pytest.mark.parametrize('name', ['SIGTERM', 'SIGUSR1'])
+def test_a_signal_that_the_worker_handles_ends_a_forked_child(fpm, folder, name):
+    address = run_script(fpm, folder, """
+        import os, signal
+        def body(environ):
+            number = getattr(signal, environ['QUERY_STRING'])
+            child = os.fork()
+            if child == 0:
+                signal.alarm(30)
+                while True:
+                    signal.pause()
+            os.kill(child, number)
+            return os.WTERMSIG(os.waitpid(child, 0)[1]) == number
+    """)
+    worker, = fpm.workers('shop')
+    assert fastcgi.ask(address, QUERY_STRING=name).body == b'True'
+    assert fpm.workers('shop') == [worker]
+
+
+def test_leaving_a_pool_of_forked_children_ends_busy_ones(fpm, folder):
+    address = run_script(fpm, folder, """
+        import multiprocessing, time
+        def body(environ):
+            with multiprocessing.get_context('fork').Pool(1) as pool:
+                started, waiting = multiprocessing.Pipe()
+                pool.apply_async(wait, (waiting,))
+                started.recv()
+            return 'left'
+        def wait(connection):
+            connection.send('started')
+            time.sleep(600)
+    """)
+    assert fastcgi.ask(address).body == b'left'
