@@ -191,10 +191,12 @@ int fcgi_request_end_early(struct fcgi_request *r, bool *lingers)
 
     int fd = request_release(r);
     *lingers = !all_read && !broken;
-    if (*lingers)
+    if (*lingers) {
         shutdown(fd, SHUT_WR);
-    else if (!all_read || !r->keep)
+    } else if (!all_read || !r->keep) {
+        shutdown(fd, SHUT_RDWR); /* for copies of it, as in fcgi_request_break() */
         fd_close(&fd);
+    }
     return fd;
 }
 

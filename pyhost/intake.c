@@ -158,13 +158,21 @@ static void forget(struct host_worker *w, struct host_conn *c)
         host_intake_wake_watch(w);
 }
 
-void host_intake_close(struct host_worker *w, struct host_conn *c)
+/* Closes this process's descriptor of it. */
+static void let_go(struct host_worker *w, struct host_conn *c)
 {
     if (c->fd >= 0)
         leave_ready_set(w, c);
     fd_close(&c->fd);
     forget(w, c);
     host_intake_resume(w);
+}
+
+void host_intake_close(struct host_worker *w, struct host_conn *c)
+{
+    if (c->fd >= 0)
+        shutdown(c->fd, SHUT_RDWR); /* a child that the application forked may hold a copy of it */
+    let_go(w, c);
 }
 
 bool host_intake_pass(struct host_worker *w, struct host_conn *c)
@@ -174,7 +182,7 @@ bool host_intake_pass(struct host_worker *w, struct host_conn *c)
         atomic_store(&w->is_refused, true);
         return false;
     }
-    host_intake_close(w, c);
+    let_go(w, c);
     return true;
 }
 

@@ -1,6 +1,8 @@
 """Processes that an application starts from a request: multiprocessing, with work of the WSGI script itself."""
 
 import json
+import os
+import signal
 import textwrap
 
 import pytest
@@ -165,3 +167,26 @@ def test_leaving_a_pool_of_forked_children_ends_busy_ones(fpm, folder):
             time.sleep(600)
     """)
     assert fastcgi.ask(address).body == b'left'
+
+
+LEAVES_A_CHILD = """
+    import os, signal, time
+    def body(environ):
+        child = os.fork()
+        if child == 0:
+            signal.alarm(60)
+            while True:
+                signal.pause()
+        return child
+"""
+
+
+@pytest.mark.parametrize('keep', [False, True], ids=['not kept', 'kept until keepalive-timeout'])
+def test_a_closed_connection_is_seen_to_be_although_a_forked_child_has_a_copy(fpm, folder, keep):
+    address = run_script(fpm, folder, LEAVES_A_CHILD, keepalive_timeout='200ms')
+    with fastcgi.Connection(address) as connection:
+        child = int(connection.ask(fastcgi.environ(), keep=keep).body)
+        try:
+            assert connection.is_closed()
+        finally:
+            os.kill(child, signal.SIGKILL)
