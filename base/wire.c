@@ -173,14 +173,14 @@ void wire_close_fds(struct wire_msg *m)
     m->fd_count = 0;
 }
 
-int wire_pass_connection(int fd, int connection)
+int wire_pass_connection(int fd, int connection, bool is_fresh)
 {
-    char byte = 'c';
+    char byte = is_fresh ? 'f' : 'c';
     struct iovec part = {&byte, 1};
     return send_with_fds(fd, &part, 1, &connection, 1, MSG_DONTWAIT) < 0 ? -1 : 0;
 }
 
-int wire_take_connection(int fd)
+int wire_take_connection(int fd, bool *is_fresh)
 {
     char byte;
     struct iovec part = {&byte, 1};
@@ -200,5 +200,6 @@ int wire_take_connection(int fd)
     }
     int connection;
     memcpy(&connection, CMSG_DATA(c), sizeof connection);
+    *is_fresh = byte == 'f';
     return connection;
 }

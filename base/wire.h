@@ -122,9 +122,10 @@ void wire_close_fds(struct wire_msg *m);
 
 /* The same transport without a message: moves one connection between workers. Both non-blocking.
  * 0, or -1 with errno (EAGAIN: the queue is full; ETOOMANYREFS: too many descriptors in flight). */
-int wire_pass_connection(int fd, int connection);
+int wire_pass_connection(int fd, int connection, bool is_fresh);
 
-/* Returns the connection (close-on-exec), or -1 with errno. */
-int wire_take_connection(int fd);
+/* Returns the connection (close-on-exec), or -1 with errno. *is_fresh: no request was served on it yet, as
+ * who passed it says. */
+int wire_take_connection(int fd, bool *is_fresh);
 
 #endif

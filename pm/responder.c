@@ -51,7 +51,7 @@ struct served_group {
 struct connection {
     int fd;
     uint32_t group_id;
-    bool is_kept; /* it had an answer, and nothing came since */
+    bool is_kept; /* it had an answer, here or from a worker, and nothing came since */
     int64_t due_ms;
 };
 
@@ -155,20 +155,23 @@ static void ring(struct served_group *g)
 static void pass_on(struct served_group *g, struct connection *c)
 {
     ring(g);
-    wire_pass_connection(g->handover_tx, c->fd); /* with the queue full it is closed, as the last resort */
+    /* With the queue full it is closed, as the last resort. */
+    wire_pass_connection(g->handover_tx, c->fd, !c->is_kept);
 }
 
-static void watch_connection(struct responder *r, struct served_group *g, int fd)
+static struct connection *hold(struct responder *r, uint32_t group_id, int fd, bool is_fresh)
 {
     struct connection *c = &r->connections[r->connection_count++];
-    *c = (struct connection){
-        .fd = fd, .group_id = g->id, .is_kept = true, .due_ms = clock_now_ms() + KEEP_MS};
+    *c = (struct connection){.fd = fd,
+                             .group_id = group_id,
+                             .is_kept = !is_fresh,
+                             .due_ms = clock_now_ms() + (is_fresh ? PATIENCE_MS : KEEP_MS)};
+    return c;
 }
 
-static void add_connection(struct responder *r, uint32_t group_id, int fd)
+static void add_connection(struct responder *r, uint32_t group_id, int fd, bool is_fresh)
 {
-    struct connection *c = &r->connections[r->connection_count++];
-    *c = (struct connection){.fd = fd, .group_id = group_id, .due_ms = clock_now_ms() + PATIENCE_MS};
+    struct connection *c = hold(r, group_id, fd, is_fresh);
     fcgi_set_io_timeout(fd, IO_TIMEOUT_MS);
     if (answer_all(r, c))
         drop_connection(r, r->connection_count - 1);
@@ -195,10 +198,11 @@ static bool is_full(const struct responder *r)
 static void watch_queued(struct responder *r, struct served_group *g, bool has_client)
 {
     int fd;
+    bool is_fresh;
     if (has_client)
         ring(g);
-    while (!g->has_rung && !is_full(r) && (fd = wire_take_connection(g->handover_rx)) >= 0) {
-        watch_connection(r, g, fd);
+    while (!g->has_rung && !is_full(r) && (fd = wire_take_connection(g->handover_rx, &is_fresh)) >= 0) {
+        hold(r, g->id, fd, is_fresh);
         make_room(r);
     }
 }
@@ -206,12 +210,13 @@ static void watch_queued(struct responder *r, struct served_group *g, bool has_c
 static void accept_queued(struct responder *r, const struct served_group *g)
 {
     int fd;
+    bool is_fresh;
     while (!is_full(r) && (fd = accept4(g->listen_fd, NULL, NULL, SOCK_CLOEXEC)) >= 0) {
-        add_connection(r, g->id, fd);
+        add_connection(r, g->id, fd, true);
         make_room(r);
     }
-    while (!is_full(r) && (fd = wire_take_connection(g->handover_rx)) >= 0) {
-        add_connection(r, g->id, fd);
+    while (!is_full(r) && (fd = wire_take_connection(g->handover_rx, &is_fresh)) >= 0) {
+        add_connection(r, g->id, fd, is_fresh);
         make_room(r);
     }
 }
@@ -227,9 +232,8 @@ static void release_group(struct responder *r, struct served_group *g, bool is_l
         const struct connection *c = &r->connections[i];
         if (c->group_id != g->id || (is_last && !c->is_kept && !g->is_watched))
             continue;
-        if (!is_last)
-            wire_pass_connection(g->handover_tx,
-                                 c->fd); /* with the queue full it is closed, as the last resort */
+        if (!is_last) /* with the queue full it is closed, as the last resort */
+            wire_pass_connection(g->handover_tx, c->fd, !c->is_kept);
         drop_connection(r, i);
     }
     fd_close(&g->listen_fd);

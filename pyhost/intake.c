@@ -178,7 +178,7 @@ void host_intake_close(struct host_worker *w, struct host_conn *c)
 bool host_intake_pass(struct host_worker *w, struct host_conn *c)
 {
     leave_ready_set(w, c);
-    if (wire_pass_connection(w->host->handover_tx, c->fd) < 0) {
+    if (wire_pass_connection(w->host->handover_tx, c->fd, c->is_fresh) < 0) {
         atomic_store(&w->is_refused, true);
         return false;
     }
@@ -402,7 +402,7 @@ static struct host_conn *receive_into(struct host_worker *w, struct host_conn *c
         lack_descriptors(w);
         return NULL;
     }
-    c->fd = wire_take_connection(w->host->handover_rx);
+    c->fd = wire_take_connection(w->host->handover_rx, &c->is_fresh);
     if (c->fd < 0) {
         int saved = errno;
         forget(w, c);
@@ -410,7 +410,6 @@ static struct host_conn *receive_into(struct host_worker *w, struct host_conn *c
             host_intake_give_up("the hand-over socket", saved);
         return NULL;
     }
-    c->is_fresh = false;
     return settle_in(w, c);
 }
 

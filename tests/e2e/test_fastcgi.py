@@ -9,6 +9,7 @@ import struct
 import pytest
 
 import fastcgi
+import processes
 from processes import wait_until
 from webserver import free_port
 
@@ -140,6 +141,19 @@ def test_half_a_header_is_given_up_after_io_timeout(fpm, apps):
     with fastcgi.Connection(fpm.socket('shop')) as connection:
         connection.send(REQUEST[:20])
         assert connection.is_closed()
+
+
+def test_a_silent_connection_is_given_up_after_io_timeout_although_it_was_handed_over(fpm, apps):
+    """It is none that a web server keeps: the worker that gets it must not take it for one."""
+    fpm.start({'shop': {'script': str(apps / 'hello.py'), 'io_timeout': '1s', 'keepalive_timeout': 0,
+                        'processes': 1, 'threads': 1}})
+    worker, = fpm.workers('shop')
+    before = len(processes.descriptors(worker))
+    with fastcgi.Connection(fpm.socket('shop')) as silent:
+        wait_until(lambda: len(processes.descriptors(worker)) > before, 'the worker has it')
+        fpm.reload()
+        fpm.wait_workers('shop', 1, other_than=[worker])
+        assert silent.is_closed()
 
 
 def test_a_body_that_stops_coming_is_given_up_after_io_timeout(fpm, apps):

@@ -142,20 +142,24 @@ static void test_text_is_cut_to_what_a_message_holds(void **state)
     assert_int_equal(m.text_size, WIRE_TEXT_MAX);
 }
 
-static void test_a_connection_passes_to_a_sibling(void **state)
+static void test_a_connection_passes_to_a_sibling_with_word_whether_it_is_fresh(void **state)
 {
     (void)state;
     int pair[2];
+    bool is_fresh;
     assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK, 0, pair), 0);
-    assert_int_equal(wire_take_connection(pair[0]), -1);
+    assert_int_equal(wire_take_connection(pair[0], &is_fresh), -1);
     assert_int_equal(errno, EAGAIN);
-    assert_int_equal(wire_pass_connection(pair[1], theirs), 0);
-    int taken = wire_take_connection(pair[0]);
-    assert_true(taken >= 0);
-    assert_int_equal(send(taken, "x", 1, 0), 1);
-    char byte;
-    assert_int_equal(recv(ours, &byte, 1, 0), 1);
-    close(taken);
+    for (int fresh = 0; fresh < 2; fresh++) {
+        assert_int_equal(wire_pass_connection(pair[1], theirs, fresh), 0);
+        int taken = wire_take_connection(pair[0], &is_fresh);
+        assert_int_equal(is_fresh, fresh);
+        assert_true(taken >= 0);
+        assert_int_equal(send(taken, "x", 1, 0), 1);
+        char byte;
+        assert_int_equal(recv(ours, &byte, 1, 0), 1);
+        close(taken);
+    }
     close(pair[0]);
     close(pair[1]);
 }
@@ -200,7 +204,7 @@ int main(void)
         WITH_CHANNEL(test_an_empty_datagram_is_not_taken_for_the_end),
         WITH_CHANNEL(test_the_end_and_an_empty_channel_are_told_apart),
         WITH_CHANNEL(test_text_is_cut_to_what_a_message_holds),
-        WITH_CHANNEL(test_a_connection_passes_to_a_sibling),
+        WITH_CHANNEL(test_a_connection_passes_to_a_sibling_with_word_whether_it_is_fresh),
         WITH_CHANNEL(test_descriptors_beyond_what_a_message_holds_are_closed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
