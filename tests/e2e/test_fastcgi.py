@@ -5,6 +5,7 @@ import os
 import random
 import re
 import struct
+import textwrap
 
 import pytest
 
@@ -328,6 +329,30 @@ def test_the_same_over_tcp(fpm, apps, web):
     fpm.start({'shop': {'script': str(apps / 'hello.py'), 'listen': f'127.0.0.1:{port}'}})
     assert fastcgi.ask(('127.0.0.1', port)).body == b'hello\n'
     assert web(f'127.0.0.1:{port}').ask('/').body == b'hello\n'
+
+
+def test_small_pieces_do_not_wait_for_acknowledgements_over_tcp(fpm, folder):
+    """The worker's end of the connection has TCP_NODELAY: the application looks."""
+    script = folder / 'app.wsgi'
+    script.write_text(textwrap.dedent("""
+        import os, socket
+        def options():
+            for name in os.listdir('/proc/self/fd'):
+                try:
+                    connection = socket.socket(fileno=os.dup(int(name)))
+                    connection.getpeername()
+                    if connection.family == socket.AF_INET:
+                        yield connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+                except OSError:
+                    pass
+        def application(environ, start_response):
+            start_response('200 OK', [])
+            return [repr(list(options())).encode()]
+    """))
+    script.chmod(0o644)
+    port = free_port()
+    fpm.start({'shop': {'script': str(script), 'listen': f'127.0.0.1:{port}'}})
+    assert fastcgi.ask(('127.0.0.1', port)).body == b'[1]'
 
 
 @pytest.mark.skipif(not os.path.exists('/proc/net/if_inet6'), reason='no IPv6 here')
