@@ -163,13 +163,23 @@ static int64_t number_of(PyObject *file, const char *method)
     return number;
 }
 
+/* What was written to the file but is in its buffer still has to be in the file. False when that fails. */
+static bool flush(PyObject *file)
+{
+    if (!has_type(file, "_io", "BufferedRandom"))
+        return true;
+    PyObject *done = PyObject_CallMethod(file, "flush", NULL);
+    Py_XDECREF(done);
+    return done != NULL;
+}
+
 bool host_file_inspect(PyObject *wrapper, struct host_file *file)
 {
     struct file *f = (struct file *)wrapper;
     struct stat status;
     PyObject *plain = f->filelike ? unwrap(f->filelike) : NULL;
     int64_t offset = -1, fd = -1;
-    if (plain && is_plain(plain)) {
+    if (plain && is_plain(plain) && flush(plain)) {
         fd = number_of(plain, "fileno");
         offset = fd >= 0 ? number_of(plain, "tell") : -1;
     }

@@ -398,8 +398,8 @@ def file(folder):
 
 @pytest.mark.parametrize('path, expected', [
     ('whole', lambda data: data), ('with_length', lambda data: data), ('from_the_middle', lambda data: data[1000:]),
-    ('a_part', lambda data: data[10:110]), ('not_a_file', lambda data: data),
-    ('wrapped_again', lambda data: data.upper())])
+    ('a_part', lambda data: data[10:110]), ('written_to', lambda data: b'NEW!' + data[4:]),
+    ('not_a_file', lambda data: data), ('wrapped_again', lambda data: data.upper())])
 def test_file_wrapper_sends(fpm, apps, web, file, path, expected):
     server = web(serve(fpm, apps, 'files', env={'FILE': str(file)}))
     assert server.ask('/' + path).body == expected(file.read_bytes())

@@ -1,6 +1,7 @@
 """Returns files through wsgi.file_wrapper, in the ways that the path names. $FILE is what it sends."""
 
 import os
+import tempfile
 
 FILE = os.environ['FILE']
 BYTES = [('Content-Type', 'application/octet-stream')]
@@ -41,6 +42,20 @@ def a_part(wrapper, start_response):
     f = open(FILE, 'rb')
     f.seek(10)
     start_response('206 Partial Content', BYTES + [('Content-Length', '100'), ('Content-Range', 'bytes 10-109/*')])
+    return wrapper(f)
+
+
+def written_to(wrapper, start_response):
+    """What was written is in the buffer of the file object, not yet in the file."""
+    f = tempfile.TemporaryFile()
+    with open(FILE, 'rb') as original:
+        f.write(original.read())
+    f.seek(0)
+    f.read(1)
+    f.seek(0)  # within what was read ahead, as the next one: nothing is written out for it
+    f.write(b'NEW!')
+    f.seek(0)
+    start_response('200 OK', BYTES)
     return wrapper(f)
 
 
