@@ -350,9 +350,14 @@ static void refuse_stranger(struct host_worker *w, struct host_conn *c, const st
     host_intake_close(w, c);
 }
 
-static struct host_conn *settle_in(struct host_worker *w, struct host_conn *c)
+/* NULL when it was closed. */
+static struct host_conn *admit(struct host_worker *w, struct host_conn *c, const struct sockaddr *peer)
 {
     int on = 1;
+    if (!host_clients_allow(w->clients, peer)) {
+        refuse_stranger(w, c, peer);
+        return NULL;
+    }
     fcgi_set_io_timeout(c->fd, w->host->group->io_timeout_ms);
     /* Else the second small piece of a response waits for the first one's acknowledgement, up to 40 ms. A
      * unix socket refuses the option. */
@@ -384,11 +389,7 @@ static struct host_conn *accept_into(struct host_worker *w, struct host_conn *c)
             pause_doors(w, strerror(saved));
         return NULL;
     }
-    if (!host_clients_allow(w->clients, (const struct sockaddr *)&peer)) {
-        refuse_stranger(w, c, (const struct sockaddr *)&peer);
-        return NULL;
-    }
-    return settle_in(w, c);
+    return admit(w, c, (const struct sockaddr *)&peer);
 }
 
 /* Without a free descriptor the kernel would drop the connection in the message: try for one first. */
@@ -399,6 +400,18 @@ static bool lacks_descriptors(int fd)
         return errno == EMFILE;
     close(probe);
     return false;
+}
+
+/* It may have been accepted by the responder, which asks nobody who they are. */
+static struct host_conn *admit_received(struct host_worker *w, struct host_conn *c)
+{
+    struct sockaddr_storage peer = {0};
+    socklen_t peer_size = sizeof peer;
+    if (getpeername(c->fd, (struct sockaddr *)&peer, &peer_size) < 0) { /* it is gone already */
+        host_intake_close(w, c);
+        return NULL;
+    }
+    return admit(w, c, (const struct sockaddr *)&peer);
 }
 
 static struct host_conn *receive_into(struct host_worker *w, struct host_conn *c)
@@ -416,7 +429,7 @@ static struct host_conn *receive_into(struct host_worker *w, struct host_conn *c
             host_intake_give_up("the hand-over socket", saved);
         return NULL;
     }
-    return settle_in(w, c);
+    return admit_received(w, c);
 }
 
 struct host_conn *host_intake_accept(struct host_worker *w)

@@ -2,6 +2,7 @@
 
 import fastcgi
 from processes import wait_until
+from webserver import free_port
 
 REPAIRED = '''
 def application(environ, start_response):
@@ -25,6 +26,29 @@ def test_a_connection_kept_while_the_group_was_broken_reaches_its_workers_later(
         assert ask_kept(connection).status == 503
         script.write_text(REPAIRED)
         wait_until(lambda: ask_kept(connection).body == b'repaired', 'the same connection is served by a worker')
+
+
+def test_a_stranger_who_came_while_the_group_was_broken_reaches_no_worker(fpm, folder):
+    """The responder asks nobody for allowed-clients; whoever takes a connection from it does."""
+    script = folder / 'app.wsgi'
+    script.write_text('raise RuntimeError("not yet")\n')
+    script.chmod(0o644)
+    port = free_port()
+    fpm.expect('not yet', r'\[group shop\]')
+    fpm.start({'shop': {'script': str(script), 'restart_delay': '10ms', 'restart_delay_max': '50ms',
+                        'listen': f'127.0.0.1:{port}', 'allowed-clients': ['127.0.0.9']}})
+    fpm.checks_descriptors = False
+    with fastcgi.Connection(('127.0.0.1', port)) as connection:
+        assert ask_kept(connection).status == 503
+        script.write_text(REPAIRED)
+
+        def closed():
+            try:
+                assert ask_kept(connection).status == 503
+            except (fastcgi.Closed, OSError):
+                return True
+        wait_until(closed, 'a worker has closed it')
+    fpm.log.wait_for('closed a connection from 127.0.0.1: not among allowed-clients')
 
 
 def test_many_idle_connections_do_not_keep_a_new_client_from_its_503(fpm, apps):
