@@ -13,6 +13,7 @@
 #include "base/log.h"
 #include "config/config.h"
 #include "fcgi/fcgi.h"
+#include "pyhost/forks.h"
 #include "pyhost/gilstate.h"
 #include "pyhost/host.h"
 #include "pyhost/interp.h"
@@ -150,8 +151,11 @@ static int load_named(struct host_apps *a, size_t interp, struct err *e)
 
 int host_apps_load_named(struct host_apps *a, struct err *e)
 {
-    if (host_apps_have_named(a))
-        host_gilstate_init();
+    if (!host_apps_have_named(a))
+        return 0;
+    host_gilstate_init();
+    if (host_forks_refuse(e) < 0)
+        return -1;
     for (size_t i = MAIN + 1; i < a->interp_count; i++)
         if (host_interp_create(&a->interps[i], a->group, e) < 0 || load_named(a, i, e) < 0)
             return -1;
@@ -175,9 +179,10 @@ void host_apps_warn(const struct host_apps *a)
                   "Python 3.13 or later, does not have that",
                   HOST_PYTHON_VERSION);
 #endif
-    log_write(LOG_LEVEL_WARNING, NULL,
-              "os.fork() does not work in applications whose interpreter is not main (nor does "
-              "multiprocessing's fork method); subprocess works");
+    log_write(
+        LOG_LEVEL_WARNING, NULL,
+        "os.fork() does not work in a group with interpreters other than main (nor do multiprocessing's "
+        "fork method and preexec_fn); subprocess works");
 }
 
 /* ---- serving ---- */
