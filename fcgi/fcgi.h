@@ -87,8 +87,8 @@ ssize_t fcgi_request_read(struct fcgi_request *r, void *buffer, size_t size);
 int fcgi_request_write(struct fcgi_request *r, const struct iovec *parts, size_t part_count);
 
 /* Sends size bytes of a file from offset with sendfile(2). 1: all sent; 0: the file ended early (*sent says
- * where); -1: peer gone (errno). EINVAL with nothing sent: this file cannot be sent that way, read it
- * instead. */
+ * where); -1: peer gone (errno). EIO: the file failed or shrank, and the request is broken all the same.
+ * EINVAL with nothing sent: this file cannot be sent that way, read it instead. */
 int fcgi_request_sendfile(struct fcgi_request *r, int file, off_t offset, size_t size, size_t *sent);
 
 /* Sends what has been gathered. 0 or -1. */

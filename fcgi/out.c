@@ -165,6 +165,13 @@ static int out_copy_file(struct fcgi_request *r, int file, off_t offset, size_t 
     return 0;
 }
 
+/* What sendfile(2) says of the file, and never of the connection. */
+static bool is_of_file(int error)
+{
+    return error == EIO || error == EBADF || error == ESTALE || error == ENODEV || error == ENXIO ||
+           error == EUCLEAN || error == EBADMSG;
+}
+
 /* Fills an opened record. A file that shrinks meanwhile breaks the connection: the record's length is out. */
 static int out_send_file(struct fcgi_request *r, int file, off_t offset, size_t size)
 {
@@ -175,7 +182,7 @@ static int out_send_file(struct fcgi_request *r, int file, off_t offset, size_t 
         if (sent < 0 && (errno == EINVAL || errno == ENOSYS))
             return out_copy_file(r, file, offset, size);
         if (sent <= 0)
-            return out_fail(r, sent == 0 ? EIO : errno);
+            return out_fail(r, sent == 0 || is_of_file(errno) ? EIO : errno);
         size -= (size_t)sent;
     }
     return 0;

@@ -44,7 +44,8 @@ bool fcgi_body_drain(struct fcgi_request *r, int64_t pause_ms, int64_t total_ms)
  */
 bool fcgi_wait_readable(int fd, int64_t deadline_ms);
 
-/* The two errnos the host hears of: ETIMEDOUT for a peer that was too slow, EPIPE for one that is gone. */
+/* The errnos the host hears of: ETIMEDOUT for a peer that was too slow, EPIPE for one that is gone, EIO for a
+ * file that failed. */
 int fcgi_errno(int error);
 
 #endif

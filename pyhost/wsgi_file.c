@@ -5,6 +5,7 @@
  * gzip's, bz2's and lzma's have a fileno() too, of the compressed file. With the GIL. */
 #include "pyhost/wsgi_request.h"
 
+#include <fcntl.h>
 #include <string.h>
 #include <structmember.h>
 #include <sys/stat.h>
@@ -173,6 +174,13 @@ static bool flush(PyObject *file)
     return done != NULL;
 }
 
+/* Else its read() raises what the application has to hear. */
+static bool is_readable(int fd)
+{
+    int flags = fcntl(fd, F_GETFL);
+    return flags >= 0 && (flags & O_ACCMODE) != O_WRONLY && !(flags & O_PATH);
+}
+
 bool host_file_inspect(PyObject *wrapper, struct host_file *file)
 {
     struct file *f = (struct file *)wrapper;
@@ -185,7 +193,9 @@ bool host_file_inspect(PyObject *wrapper, struct host_file *file)
     }
     Py_XDECREF(plain);
     PyErr_Clear();
-    if (fd < 0 || fd > INT32_MAX || offset < 0 || fstat((int)fd, &status) < 0 || !S_ISREG(status.st_mode))
+    if (fd < 0 || fd > INT32_MAX || offset < 0 || !is_readable((int)fd))
+        return false;
+    if (fstat((int)fd, &status) < 0 || !S_ISREG(status.st_mode))
         return false;
     if (offset >= status.st_size) /* nothing to send, or a file of /proc, whose size says nothing */
         return false;

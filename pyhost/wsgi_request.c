@@ -346,23 +346,33 @@ static enum outcome send_bytes(struct host_wsgi_thread *t, PyObject *result)
     return outcome;
 }
 
-enum file_sent { FILE_SENT, FILE_LOST, FILE_UNSUITABLE };
+enum file_sent { FILE_SENT, FILE_LOST, FILE_BAD, FILE_UNSUITABLE };
+
+static enum file_sent judge_file(struct host_wsgi_thread *t, int error, size_t sent)
+{
+    if (error == EINVAL && sent == 0)
+        return FILE_UNSUITABLE;
+    if (error == EIO) {
+        host_request_log(t, LOG_LEVEL_ERROR,
+                         "the file could not be read to its end, or shrank meanwhile; the response is cut");
+        return FILE_BAD;
+    }
+    t->lost = error ? error : EPIPE;
+    return FILE_LOST;
+}
 
 /* Through the gate, with the GIL given back. */
 static enum file_sent send_file_bytes(struct host_wsgi_thread *t, const struct host_file *file, size_t size)
 {
     size_t sent = 0;
-    int result;
+    int result, error;
     if (!host_gate_enter(t, t->number))
         return FILE_LOST;
     Py_BEGIN_ALLOW_THREADS result = fcgi_request_sendfile(t->request, file->fd, file->offset, size, &sent);
-    if (result < 0 && (errno != EINVAL || sent > 0))
-        t->lost = errno ? errno : EPIPE;
+    error = errno;
     Py_END_ALLOW_THREADS host_gate_leave(t);
     t->sent += (int64_t)sent;
-    if (result >= 0)
-        return FILE_SENT;
-    return t->lost ? FILE_LOST : FILE_UNSUITABLE;
+    return result >= 0 ? FILE_SENT : judge_file(t, error, sent);
 }
 
 static enum outcome send_file(struct host_wsgi_thread *t, PyObject *wrapper)
@@ -384,8 +394,15 @@ static enum outcome send_file(struct host_wsgi_thread *t, PyObject *wrapper)
         return GOING;
     if (!host_response_send(t, NULL, 0, false))
         return ENOUGH;
-    if (send_file_bytes(t, &file, size) == FILE_UNSUITABLE)
+    switch (send_file_bytes(t, &file, size)) {
+    case FILE_UNSUITABLE:
         return send_iterable(t, wrapper);
+    case FILE_BAD:
+        return REFUSED;
+    case FILE_SENT:
+    case FILE_LOST:
+        break;
+    }
     return ENOUGH;
 }
 

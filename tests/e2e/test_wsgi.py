@@ -3,6 +3,7 @@
 import ast
 import hashlib
 import json
+import os
 import re
 import socket
 import threading
@@ -405,6 +406,28 @@ def test_file_wrapper_sends(fpm, apps, web, file, path, expected):
     assert server.ask('/' + path).body == expected(file.read_bytes())
     if path == 'not_a_file':
         fpm.log.wait_for(output('shop', 'closed the reader'))
+
+
+def test_a_file_that_is_not_open_for_reading_is_an_exception_of_the_application(fpm, apps, file):
+    fpm.expect('raised an exception')
+    address = serve(fpm, apps, 'files', env={'FILE': str(file)})
+    assert fastcgi.ask(address, '/write_only').status == 500
+    fpm.log.wait_for('UnsupportedOperation: File not open for reading')
+    assert not fpm.log.find('client went away')
+
+
+def test_a_file_that_shrinks_while_it_is_sent_is_not_blamed_on_the_client(fpm, apps, file):
+    file.write_bytes(bytes(8_000_000))
+    fpm.expect('could not be read to its end')
+    address = serve(fpm, apps, 'files', env={'FILE': str(file)})
+    with fastcgi.Connection(address) as connection:
+        connection.send(fastcgi.request(fastcgi.environ('/whole')))
+        connection.socket.recv(1, socket.MSG_PEEK)  # the rest waits for whoever reads
+        os.truncate(file, 1000)
+        with pytest.raises(fastcgi.Closed):
+            connection.receive()
+    fpm.log.wait_for('error: .* /whole: the file could not be read to its end, or shrank meanwhile; the response is cut')
+    assert not fpm.log.find('client went away|Content-Length')
 
 
 def test_head_of_a_file_has_no_body(fpm, apps, file):

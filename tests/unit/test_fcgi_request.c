@@ -1015,6 +1015,24 @@ static void test_file_to_a_vanished_peer_fails_with_epipe(void **state)
     close(file);
 }
 
+static void test_a_file_that_cannot_be_read_fails_with_eio_and_is_no_vanished_peer(void **state)
+{
+    (void)state;
+    char path[64];
+    size_t sent;
+    int file = make_file("0123456789", 10);
+    snprintf(path, sizeof path, "/proc/self/fd/%d", file);
+    int write_only = open(path, O_WRONLY);
+    assert_true(write_only >= 0);
+    put_header(&input, 1, true, "A", "b");
+    begin_sent();
+    assert_int_equal(fcgi_request_sendfile(request, write_only, 0, 10, &sent), -1);
+    assert_int_equal(errno, EIO);
+    assert_true(fcgi_request_is_broken(request));
+    close(write_only);
+    close(file);
+}
+
 static int init(void **state)
 {
     (void)state;
@@ -1070,6 +1088,7 @@ int main(void)
         REQUEST_TEST(test_file_that_ends_early_says_where),
         REQUEST_TEST(test_what_is_no_sendable_file_is_refused_with_nothing_sent),
         REQUEST_TEST(test_file_to_a_vanished_peer_fails_with_epipe),
+        REQUEST_TEST(test_a_file_that_cannot_be_read_fails_with_eio_and_is_no_vanished_peer),
     };
     return cmocka_run_group_tests(tests, init, NULL);
 }

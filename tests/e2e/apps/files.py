@@ -59,6 +59,15 @@ def written_to(wrapper, start_response):
     return wrapper(f)
 
 
+def write_only(wrapper, start_response):
+    with tempfile.NamedTemporaryFile() as f:
+        writer = open(f.name, 'wb', buffering=0)
+    writer.write(b'written')
+    writer.seek(0)
+    start_response('200 OK', BYTES)
+    return wrapper(writer)
+
+
 def not_a_file(wrapper, start_response):
     start_response('200 OK', BYTES)
     return wrapper(NotAFile(open(FILE, 'rb')), 1000)
