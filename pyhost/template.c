@@ -24,6 +24,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -128,6 +129,17 @@ static bool preload(struct host *h, int *status)
 
 /* ---- forking ------------------------------------------------------------------------------------- */
 
+/* For children that the application forks; set once by host_template_run(), and gone in such a child. */
+static int listen_fd_here = -1;
+static bool is_own_fork;
+
+/* They may live on when pyfpm is gone, and would keep its address in use and its clients waiting. */
+static void close_listener_in_child(void)
+{
+    if (!is_own_fork)
+        fd_close(&listen_fd_here);
+}
+
 /* The only write end of the gate is the template's; it lets the worker pass once the process between them is
  * gone. */
 static void wait_at_gate(int gate)
@@ -179,9 +191,12 @@ static enum fork_outcome fork_twice(struct err *e)
     }
     host_streams_flush();
     PyOS_BeforeFork();
+    is_own_fork = true;
     pid_t between = fork();
-    if (between == 0) {
+    if (between == 0)
         fork_worker_and_leave(gate);
+    is_own_fork = false;
+    if (between == 0) {
         PyOS_AfterFork_Child();
         return FORK_IS_WORKER;
     }
@@ -290,6 +305,8 @@ int host_template_run(struct host *h, bool may_preload)
     int status = 1;
     bool has_scripts = h->group->script_root.count > 0; /* which requests bring: nothing to import now */
     bool preloads = may_preload && h->group->preload != CFG_PRELOAD_FALSE && !has_scripts;
+    listen_fd_here = h->listen_fd;
+    pthread_atfork(NULL, NULL, close_listener_in_child);
     if (has_scripts)
         host_scripts_warn_about_roots(h->group);
     if (preloads && !preload(h, &status))

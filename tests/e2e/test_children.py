@@ -9,7 +9,9 @@ import pytest
 
 import fastcgi
 import pythons
-from pyfpm import LIBEXEC
+from processes import is_alive
+from pyfpm import LIBEXEC, READY
+from webserver import free_port
 
 
 def identity(python=pythons.DEBIAN):
@@ -190,3 +192,37 @@ def test_a_closed_connection_is_seen_to_be_although_a_forked_child_has_a_copy(fp
             assert connection.is_closed()
         finally:
             os.kill(child, signal.SIGKILL)
+
+
+@pytest.mark.parametrize('when, preload', [('import', True), ('import', False), ('request', True)])
+def test_a_restart_gets_its_port_although_a_child_of_an_application_lives_on(fpm, folder, when, preload):
+    port = free_port()
+    children = folder / 'children'
+    children.touch()
+    children.chmod(0o666)
+    run_script(fpm, folder, f"""
+        import os, signal
+        def body(environ):
+            child = os.fork()
+            if child == 0:
+                signal.alarm(60)
+                while True:
+                    signal.pause()
+            with open({str(children)!r}, 'a') as f:
+                print(child, file=f)
+        if {when!r} == 'import':
+            body({{}})
+    """, listen=f'127.0.0.1:{port}', preload=preload)
+
+    def living():
+        return [pid for pid in map(int, children.read_text().split()) if is_alive(pid)]
+    try:
+        assert fastcgi.ask(('127.0.0.1', port)).status == 200
+        fpm.stop()
+        assert living()
+        fpm.launch()
+        fpm.log.wait_for(READY, count=2)
+        assert fastcgi.ask(('127.0.0.1', port)).status == 200
+    finally:
+        for pid in living():
+            os.kill(pid, signal.SIGKILL)
