@@ -123,11 +123,47 @@ static void call_exit_functions(void)
     PyErr_Clear();
 }
 
+/* It fails for closed ones; what cannot be written is lost as quietly as when CPython lets go of a file. */
+static void flush_files_of(PyObject *objects, PyObject *type)
+{
+    for (Py_ssize_t i = 0; i < PyList_GET_SIZE(objects); i++) {
+        PyObject *object = PyList_GET_ITEM(objects, i); /* borrowed */
+        if (!PyObject_TypeCheck(object, (PyTypeObject *)type))
+            continue;
+        PyObject *done = PyObject_CallMethod(object, "flush", NULL);
+        Py_XDECREF(done);
+        PyErr_Clear();
+    }
+}
+
+/* What CPython does by letting go of all objects: files that nobody closed are written out. The collector
+ * does not list what the template froze. */
+static void flush_files(void)
+{
+    static const char *const names[] = {"TextIOWrapper", "BufferedWriter", "BufferedRandom"};
+    PyObject *gc = PyImport_ImportModule("gc");
+    PyObject *io = gc ? PyImport_ImportModule("io") : NULL;
+    PyObject *unfrozen = io ? PyObject_CallMethod(gc, "unfreeze", NULL) : NULL;
+    PyObject *objects = unfrozen ? PyObject_CallMethod(gc, "get_objects", NULL) : NULL;
+    for (size_t i = 0; objects && i < sizeof names / sizeof names[0]; i++) {
+        PyObject *type = PyObject_GetAttrString(io, names[i]);
+        if (type && PyType_Check(type))
+            flush_files_of(objects, type);
+        Py_XDECREF(type);
+    }
+    Py_XDECREF(objects);
+    Py_XDECREF(unfrozen);
+    Py_XDECREF(io);
+    Py_XDECREF(gc);
+    PyErr_Clear();
+}
+
 void host_interp_run_exits(const struct host_interp *i)
 {
     PyThreadState *former = host_interp_enter(i);
     wait_for_threads();
     call_exit_functions();
+    flush_files();
     host_streams_flush();
     host_interp_leave(former);
 }

@@ -27,8 +27,8 @@ PyThreadState *host_interp_enter(const struct host_interp *i);
 void host_interp_leave(PyThreadState *former);
 
 /* What CPython does at the end of an interpreter, as far as an application can tell: waits for its threads
- * that are no daemons, calls its exit functions, flushes its streams. The interpreter stays. On the main
- * thread, with the GIL. */
+ * that are no daemons, calls its exit functions, flushes its files and streams. The interpreter stays. On the
+ * main thread, with the GIL. */
 void host_interp_run_exits(const struct host_interp *i);
 
 #endif

@@ -564,6 +564,27 @@ def test_threads_and_exit_functions_of_each_interpreter_end(fpm, env, script):
     assert not fpm.log.find('Fatal Python error|longer than shutdown-timeout')
 
 
+@pytest.mark.parametrize('interpreter', ['main', 'named'])
+def test_files_that_an_application_left_open_are_written_out(fpm, env, script, folder, interpreter):
+    written = folder / 'written'
+    written.mkdir()
+    written.chmod(0o777)
+    path = script('app.wsgi', f'''
+        import os
+        FILES = [open(os.path.join({str(written)!r}, mode), mode) for mode in ('w', 'wb', 'w+b')]
+        def application(environ, start_response):
+            for file in FILES:
+                file.write('said' if file.mode == 'w' else b'said')
+            start_response('200 OK', [])
+            return [b'1']
+        ''')
+    fpm.start({'shop': env.keys(applications=[{'mount': '/main', 'script': path},
+                                              {'mount': '/named', 'script': path, 'interpreter': 'named'}])})
+    ask(fpm, f'/{interpreter}')
+    fpm.stop()
+    assert [(written / mode).read_text() for mode in ('w', 'wb', 'w+b')] == ['said'] * 3
+
+
 def test_an_exit_that_hangs_in_an_interpreter_is_bounded(fpm, env, script):
     path = script('app.wsgi', '''
         import threading
