@@ -12,8 +12,10 @@
 #include <errno.h>
 #include <getopt.h>
 #include <netdb.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -239,15 +241,51 @@ static int on_answer(void *context, bool is_error, const void *bytes, size_t siz
     return fwrite(next, 1, size, stdout) == size ? 0 : -1;
 }
 
+/* The sending half of a call, on a thread of its own: an application may answer before it has read the body,
+ * or without reading it at all, and waits until its answer is read. */
+struct sending {
+    const struct call *call;
+    int fd;
+    struct err e;           /* its thread writes; read when that has ended */
+    atomic_bool has_failed; /* *e says why */
+};
+
+static void *send_request(void *argument)
+{
+    struct sending *s = argument;
+    const struct call *c = s->call;
+    if (fcgi_client_send(s->fd, c->params, c->body, c->body_size, false, &s->e) == 0)
+        return NULL;
+    atomic_store(&s->has_failed, true);
+    shutdown(s->fd, SHUT_WR); /* the answer may be there all the same; without one the other end closes now */
+    return NULL;
+}
+
+static int exchange(struct call *c, int fd, struct err *e)
+{
+    struct sending sending = {.call = c, .fd = fd};
+    uint32_t app_status = 0;
+    pthread_t sender;
+    errno = pthread_create(&sender, NULL, send_request, &sending);
+    if (errno != 0)
+        return err_errno(e, "cannot start a thread");
+    int result = fcgi_client_receive(fd, on_answer, c, &app_status, e);
+    bool is_its_fault = result < 0 && atomic_load(&sending.has_failed);
+    shutdown(fd, SHUT_RDWR);
+    pthread_join(sender, NULL);
+    if (is_its_fault)
+        *e = sending.e;
+    return result;
+}
+
 static int perform(struct call *c, const struct cfg_group *group)
 {
     struct err e;
-    uint32_t app_status = 0;
     int result = -1;
     signal(SIGPIPE, SIG_IGN);
     int fd = connect_group(group, &e);
-    if (fd >= 0 && fcgi_client_send(fd, c->params, c->body, c->body_size, false, &e) == 0)
-        result = fcgi_client_receive(fd, on_answer, c, &app_status, &e);
+    if (fd >= 0)
+        result = exchange(c, fd, &e);
     fd_close(&fd);
     fflush(stdout);
     if (result < 0)

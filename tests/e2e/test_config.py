@@ -105,6 +105,29 @@ def test_request_asks_a_group_without_a_web_server(fpm, apps):
     assert '4 ' in done.stdout
 
 
+def test_request_reads_an_answer_that_begins_before_the_body_was_read(fpm, folder):
+    """Neither fits into the buffers of the socket: who only sends would wait for who only sends."""
+    script = folder / 'app.wsgi'
+    script.write_text(textwrap.dedent("""
+        def application(environ, start_response):
+            start_response('200 OK', [])
+            return [b'e' * 3_000_000]
+    """))
+    script.chmod(0o644)
+    fpm.start({'shop': {'script': str(script), 'io_timeout': '2s'}})
+    data = folder / 'data'
+    data.write_bytes(b'd' * 5_000_000)
+    done = fpm.command('request', 'shop', '/', '-X', 'POST', '--body', '--data', f'@{data}')
+    assert (done.returncode, done.stdout, done.stderr) == (0, 'e' * 3_000_000, '')
+
+
+def test_a_request_that_is_too_large_to_be_sent_says_so(fpm, apps):
+    fpm.start({'shop': {'script': str(apps / 'hello.py')}})
+    done = fpm.command('request', 'shop', '/', *['-H', f'X: {"x" * 60_000}'] * 3)
+    assert done.returncode == 1
+    assert done.stdout == '' and done.stderr.startswith('pyfpm: group shop: '), done.stderr
+
+
 def test_request_of_an_unknown_group_names_it(fpm, apps):
     fpm.write_groups({'shop': {'script': str(apps / 'hello.py')}})
     done = fpm.command('request', 'shot', '/')
