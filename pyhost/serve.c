@@ -31,6 +31,7 @@
 #include "pyhost/queue.h"
 #include "pyhost/scripts.h"
 #include "pyhost/stacks.h"
+#include "pyhost/template.h"
 #include "pyhost/watch.h"
 #include "pyhost/wsgi.h"
 #include "pyhost/wsgi_path.h"
@@ -393,6 +394,8 @@ static int serve(struct host_worker *w, struct serve_thread *threads, struct err
         return -1;
     host_link_send(w->host, WIRE_WORKER_READY, 0, "");
     serve_until_end(&threads[0]);
+    host_template_limit_exit(w->host,
+                             0); /* the end of a thread runs the __del__ of its thread-local objects */
     for (uint32_t i = 1; i < w->threads; i++)
         pthread_join(threads[i].id, NULL);
     pthread_join(watch, NULL);

@@ -41,24 +41,27 @@ static volatile sig_atomic_t overdue_status;
 static void leave_overdue(int signal_number)
 {
     static const char text[] =
-        "the exit took longer than shutdown-timeout (a thread that is no daemon, or an exit "
-        "function, does not end); leaving without it\n";
+        "the exit took longer than shutdown-timeout (a thread that is no daemon, an exit function, "
+        "or a __del__, does not end); leaving without it\n";
     (void)signal_number;
     if (write(STDERR_FILENO, text, sizeof text - 1) < 0)
         _exit((int)overdue_status);
     _exit((int)overdue_status);
 }
 
-static void start_exit_timer(int64_t timeout_ms, int status)
+void host_template_limit_exit(const struct host *h, int status)
 {
-    if (timeout_ms <= 0)
+    static bool is_running;
+    int64_t timeout_ms = h->group->shutdown_timeout_ms;
+    overdue_status = status;
+    if (timeout_ms <= 0 || is_running)
         return;
+    is_running = true;
     struct sigaction action = {.sa_handler = leave_overdue};
     struct itimerval timer = {.it_value = {timeout_ms / 1000, timeout_ms % 1000 * 1000}};
     sigset_t alarm_only;
     sigemptyset(&alarm_only);
     sigaddset(&alarm_only, SIGALRM);
-    overdue_status = status;
     sigaction(SIGALRM, &action, NULL);
     pthread_sigmask(SIG_UNBLOCK, &alarm_only, NULL);
     setitimer(ITIMER_REAL, &timer, NULL);
@@ -66,7 +69,7 @@ static void start_exit_timer(int64_t timeout_ms, int status)
 
 void host_template_finalize(const struct host *h, int status)
 {
-    start_exit_timer(h->group->shutdown_timeout_ms, status);
+    host_template_limit_exit(h, status);
     host_streams_flush();
     if (!host_apps_have_named(h->apps)) {
         Py_FinalizeEx();
@@ -254,6 +257,7 @@ static int run_worker(struct host *h, struct wire_msg *m)
         return 1;
     }
     int status = host_serve(h);
+    host_template_limit_exit(h, status); /* letting go of an application may run a __del__ of it */
     if (status == 0)
         host_apps_release(h->apps);
     return status;

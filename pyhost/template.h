@@ -14,9 +14,13 @@ int host_template_run(struct host *h, bool may_preload);
 /* pyfpm check: imports the application, reports, and returns the exit status. With the GIL. */
 int host_template_check(struct host *h);
 
+/* From the first call on the process exits once shutdown-timeout is over, with the status of the last call.
+ * Main thread. */
+void host_template_limit_exit(const struct host *h, int status);
+
 /* Ends the interpreters of a worker: exit functions run, output is flushed. May end the process with that
- * status itself. Bounded by shutdown-timeout, after
- * which the process exits with that status all the same. With the GIL, which is gone afterwards. */
+ * status itself. Bounded by shutdown-timeout, after which the process exits with that status all the same.
+ * With the GIL, which is gone afterwards. */
 void host_template_finalize(const struct host *h, int status);
 
 #endif

@@ -10,6 +10,7 @@ import signal
 import socket
 import stat
 import subprocess
+import textwrap
 import threading
 
 import pytest
@@ -332,6 +333,44 @@ def test_a_graceful_stop_ends_at_graceful_timeout(fpm, apps, gate):
     slow = SlowRequest(fpm.socket('shop'), gate)
     assert fpm.stop() == 0
     slow.connection.close()
+
+
+SLOW = """
+    import threading, time
+    class Slow:
+        def __del__(self):
+            print('letting go', flush=True)
+            time.sleep(3600)
+        def __call__(self, environ, start_response):
+            start_response('200 OK', [])
+            return [b'x']
+    both, local = threading.Barrier(2), threading.local()
+    def keeps_it_in_its_thread(environ, start_response):
+        both.wait()
+        if threading.current_thread() is not threading.main_thread():
+            local.value = Slow()
+        start_response('200 OK', [])
+        return [b'x']
+"""
+
+
+@pytest.mark.parametrize('what, threads', [('Slow()', 1), ('keeps_it_in_its_thread', 2)])
+def test_what_an_application_does_when_it_is_let_go_of_is_bounded_by_shutdown_timeout(fpm, folder, what, threads):
+    (folder / 'slow.py').write_text(textwrap.dedent(SLOW))
+    (folder / 'slow.py').chmod(0o644)
+    fpm.start({'shop': {'application': f'slow:{what}', 'python_path': [str(folder)], 'threads': threads,
+                        'shutdown_timeout': '300ms', 'graceful_timeout': '1h'}})
+    connections = [fastcgi.Connection(fpm.socket('shop')) for _ in range(threads)]
+    for connection in connections:
+        connection.send(fastcgi.request(fastcgi.environ()))
+    for connection in connections:
+        assert connection.receive().body == b'x'
+        connection.close()
+    worker, = fpm.workers('shop')
+    assert fpm.stop() == 0
+    fpm.log.wait_for(output('shop', 'letting go', worker))
+    fpm.log.wait_for(output('shop', 'the exit took longer than shutdown-timeout .*', worker))
+    assert fpm.log.find(rf'pid {worker}\] worker exited with status 0')
 
 
 def test_a_stop_while_groups_start_ends_at_once(fpm, folder):
