@@ -4,7 +4,8 @@
 
 # What does not include Python.h: compiled once for all hosts, into host-plain.
 set(PYFPM_HOST_PLAIN_SOURCES
-  busy.c canary.c clients.c conns.c fingerprint.c identity.c intake.c link.c mounts.c queue.c script_find.c wsgi_path.c)
+  busy.c canary.c clients.c conns.c fingerprint.c identity.c intake.c link.c mounts.c pace.c queue.c script_find.c
+  wsgi_path.c)
 
 # Parts of a host that are Python: each is compiled into it, as bytes in a header (FILE_py.h).
 set(PYFPM_HOST_PYTHON_FILES explain.py)

@@ -8,10 +8,12 @@
  * thread. */
 #include "pyhost/wsgi_request.h"
 
+#include "base/clock.h"
 #include "base/err.h"
 #include "base/log.h"
 #include "fcgi/fcgi.h"
 #include "pyhost/host.h"
+#include "pyhost/pace.h"
 #include "pyhost/wsgi.h"
 
 #include <errno.h>
@@ -538,11 +540,28 @@ void host_request_note_line(struct host_wsgi_thread *t)
     t->params[HOST_PARAM_REQUEST_URI] = fcgi_request_param(t->request, "REQUEST_URI");
 }
 
+#define LEFT_OUT_SIZE 64
+
+/* Whether a refusal that no application had a part in may be logged. left_out: what to put behind it. */
+static bool may_log_refusal(const char *status, char left_out[LEFT_OUT_SIZE])
+{
+    static struct host_pace paces[2]; /* so that a client's faults do not hide ours */
+    uint64_t count;
+    left_out[0] = '\0';
+    if (!host_pace_allows(&paces[status[0] == '5'], clock_now_ms(), &count))
+        return false;
+    if (count > 0)
+        snprintf(left_out, LEFT_OUT_SIZE, " (%llu others were not logged)", (unsigned long long)count);
+    return true;
+}
+
 static void refuse_length(struct host_wsgi_thread *t)
 {
+    char left_out[LEFT_OUT_SIZE];
     host_request_note_line(t);
-    host_request_log(t, LOG_LEVEL_WARNING,
-                     "the CONTENT_LENGTH of the request is no length: answered with 400");
+    if (may_log_refusal("400", left_out))
+        host_request_log(t, LOG_LEVEL_WARNING,
+                         "the CONTENT_LENGTH of the request is no length: answered with 400%s", left_out);
     host_response_replace(t, "400 Bad Request", "Bad Request\n");
 }
 
@@ -608,10 +627,11 @@ int host_wsgi_serve(struct host_wsgi_thread *t, PyThreadState *state, struct fcg
 int host_wsgi_refuse(struct host_wsgi_thread *t, struct fcgi_request *request, uint64_t number,
                      const char *status, int level, const char *reason, bool *lingers)
 {
-    char text[64];
+    char text[64], left_out[LEFT_OUT_SIZE];
     open_gate(t, request, NULL, number);
     host_request_note_line(t);
-    log_refusal(t, level, "%s: answered with %.3s", reason, status);
+    if (may_log_refusal(status, left_out))
+        log_refusal(t, level, "%s: answered with %.3s%s", reason, status, left_out);
     snprintf(text, sizeof text, "%s\n", status + 4);
     host_response_replace(t, status, text);
     close_gate(t);

@@ -228,6 +228,13 @@ def test_what_no_mount_serves_is_404_and_logged(fpm, apps, nginx, env):
     assert json.loads(server.ask('/one/x').body) == ['/one', '/x', '']
 
 
+def test_a_client_cannot_fill_the_log_with_paths_that_no_mount_serves(fpm, apps):
+    fpm.start({'shop': {'applications': [{'mount': '/shop', 'script': str(apps / 'mounted.py')}]}})
+    for number in range(200):
+        assert fastcgi.ask(fpm.socket('shop'), f'/{number}').status == 404
+    assert 30 <= len(fpm.log.find('no application is mounted there')) <= 90  # 30 in 30 s
+
+
 # What a request may do --------------------------------------------------------------------------------------
 
 

@@ -252,6 +252,13 @@ def test_a_content_length_that_is_none_does_no_harm(shop, length):
             pass
 
 
+def test_a_client_cannot_fill_the_log_with_lengths_that_are_none(fpm, shop):
+    for _ in range(200):
+        assert fastcgi.ask(shop, '/', 'POST', CONTENT_LENGTH='abc').status == 400
+    lines = fpm.log.find('is no length: answered with 400$')
+    assert 30 <= len(lines) <= 90  # 30 in 30 s
+
+
 # What the specification says besides requests -----------------------------------------------------------
 
 

@@ -246,6 +246,14 @@ def test_whatever_is_no_script_in_a_root_is_404_with_a_line_that_says_why(site, 
     assert site.about('hello.wsgi')['pid'] == worker
 
 
+def test_a_client_cannot_fill_the_log_with_scripts_that_do_not_exist(site):
+    site.write('hello.wsgi')
+    site.start(processes=1)
+    for number in range(200):
+        assert site.ask(f'{number}.wsgi').status == 404
+    assert 30 <= len(site.fpm.log.find('there is no file')) <= 90  # 30 in 30 s
+
+
 def test_without_script_filename_the_log_says_what_nginx_needs(site, nginx):
     site.write('hello.wsgi')
     site.start()
