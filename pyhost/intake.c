@@ -133,13 +133,27 @@ static void pause_doors(struct host_worker *w, const char *why)
     host_intake_wake_watch(w);
 }
 
+/* Tried again later, since the kernel may lack memory; what is no door any more never opens. */
+static void stay_paused(struct host_worker *w, int error)
+{
+    if (error == EBADF || error == EPERM || error == EINVAL)
+        host_intake_give_up("the listening or the hand-over socket", error);
+    atomic_store(&w->resume_due_ms, clock_now_ms() + PAUSE_MS);
+    if (may_log(&w->paused_ms, PAUSE_LOG_MS))
+        log_write(LOG_LEVEL_WARNING, NULL, "still no new connections: %s", strerror(error));
+}
+
 void host_intake_resume(struct host_worker *w)
 {
     if (atomic_load(&w->doors) != HOST_DOORS_PAUSED)
         return;
     pthread_mutex_lock(&w->doors_lock);
-    if (atomic_load(&w->doors) == HOST_DOORS_PAUSED && watch_doors(w) == 0)
-        atomic_store(&w->doors, HOST_DOORS_OPEN);
+    if (atomic_load(&w->doors) == HOST_DOORS_PAUSED) {
+        if (watch_doors(w) == 0)
+            atomic_store(&w->doors, HOST_DOORS_OPEN);
+        else
+            stay_paused(w, errno);
+    }
     pthread_mutex_unlock(&w->doors_lock);
 }
 
