@@ -132,9 +132,9 @@ static int gather_line(struct host_wsgi_thread *t, struct gathering *g, size_t l
 static void raise_broken(int error)
 {
     if (error == ETIMEDOUT || error == EAGAIN)
-        host_raise_os_error(ECONNABORTED, "the client sent nothing of the request's body for io-timeout");
+        host_raise_lost(ECONNABORTED, "the client sent nothing of the request's body for io-timeout");
     else
-        host_raise_os_error(ECONNRESET, "the client went away before it sent the whole request body");
+        host_raise_lost(ECONNRESET, "the client went away before it sent the whole request body");
 }
 
 typedef int gatherer(struct host_wsgi_thread *t, struct gathering *g, size_t limit);

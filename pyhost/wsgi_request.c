@@ -132,12 +132,11 @@ static void answer_error(struct host_wsgi_thread *t)
         host_response_replace(t, "500 Internal Server Error", "Internal Server Error\n");
 }
 
-/* A client that went away is no error of the application, which may well pass the exception on. */
+/* A client that went away is no error of the application, which may well pass our exception on; its own
+ * ConnectionError, of a database say, is another one. */
 static bool is_client_lost(struct host_wsgi_thread *t)
 {
-    if (!t->lost && !fcgi_request_is_broken(t->request))
-        return false;
-    return PyErr_ExceptionMatches(PyExc_ConnectionError) || PyErr_ExceptionMatches(PyExc_TimeoutError);
+    return (t->lost || fcgi_request_is_broken(t->request)) && host_raised_lost();
 }
 
 static void log_exception(struct host_wsgi_thread *t, const char *what)

@@ -165,8 +165,12 @@ size_t host_response_allow(struct host_wsgi_thread *t, size_t size);
  * through the gate. false when the client is gone (t->lost). */
 bool host_response_send(struct host_wsgi_thread *t, const struct iovec *parts, size_t part_count, bool flush);
 
-/* Raises the OSError (BrokenPipeError, TimeoutError …) of an errno, with a sentence. */
-void host_raise_os_error(int error, const char *sentence);
+/* Raises the OSError (BrokenPipeError, TimeoutError …) of an errno with a sentence, because the client is
+ * lost. */
+void host_raise_lost(int error, const char *sentence);
+
+/* True when the current exception is such a one, wherever it has been meanwhile; it stays set. */
+bool host_raised_lost(void);
 
 bool host_buffer_append(struct host_buffer *b, const void *bytes, size_t size);
 

@@ -153,20 +153,34 @@ bool host_response_send(struct host_wsgi_thread *t, const struct iovec *parts, s
     return is_sent;
 }
 
-void host_raise_os_error(int error, const char *sentence)
+/* Of an exception that says so of the client; applications see it and have no use for it. */
+#define LOST_MARK "_pyfpm_client_lost"
+
+void host_raise_lost(int error, const char *sentence)
 {
     PyObject *exception = PyObject_CallFunction(PyExc_OSError, "is", error, sentence);
-    if (exception) /* OSError() chose a subclass by the number */
-        PyErr_SetObject((PyObject *)Py_TYPE(exception), exception);
+    if (exception && PyObject_SetAttrString(exception, LOST_MARK, Py_True) == 0)
+        PyErr_SetObject((PyObject *)Py_TYPE(exception),
+                        exception); /* OSError() chose a subclass by the number */
     Py_XDECREF(exception);
+}
+
+bool host_raised_lost(void)
+{
+    PyObject *type, *value, *trace;
+    PyErr_Fetch(&type, &value, &trace);
+    PyErr_NormalizeException(&type, &value, &trace);
+    bool is_marked = value && PyObject_HasAttrString(value, LOST_MARK);
+    PyErr_Restore(type, value, trace);
+    return is_marked;
 }
 
 static void raise_lost(const struct host_wsgi_thread *t)
 {
     if (t->lost == ETIMEDOUT || t->lost == EAGAIN)
-        host_raise_os_error(ETIMEDOUT, "the client did not take the response within io-timeout");
+        host_raise_lost(ETIMEDOUT, "the client did not take the response within io-timeout");
     else
-        host_raise_os_error(EPIPE, "the client went away before it got the whole response");
+        host_raise_lost(EPIPE, "the client went away before it got the whole response");
 }
 
 /* ---- checks ---- */

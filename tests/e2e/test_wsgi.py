@@ -6,6 +6,7 @@ import json
 import os
 import re
 import socket
+import textwrap
 import threading
 
 import pytest
@@ -356,6 +357,31 @@ def test_a_vanished_client_ends_the_response_and_close_is_called(fpm, apps):
         connection.record()
     fpm.log.wait_for(output('shop', 'closed endless'))
     assert fastcgi.ask(address, '/hello').body == b'hello'
+
+
+@pytest.mark.parametrize('passed_on', [True, False])
+def test_only_the_exception_of_a_vanished_client_goes_without_a_traceback(fpm, folder, passed_on):
+    """An application may meet another broken connection while it cleans up."""
+    script = folder / 'app.wsgi'
+    script.write_text(textwrap.dedent(f"""
+        def application(environ, start_response):
+            try:
+                environ['wsgi.input'].read()
+            except ConnectionError:
+                if {passed_on}:
+                    raise
+            raise ConnectionRefusedError('the database is not there')
+    """))
+    script.chmod(0o644)
+    fpm.expect('the application raised an exception')
+    fpm.start({'shop': {'script': str(script)}})
+    with fastcgi.Connection(fpm.socket('shop')) as connection:
+        connection.send(fastcgi.request(fastcgi.environ('/', 'POST', CONTENT_LENGTH='10'))[:-8])
+    if passed_on:
+        fpm.log.wait_for('notice: .* the client went away during the request')
+    else:
+        fpm.log.wait_for('ConnectionRefusedError: the database is not there')
+    assert bool(fpm.log.find('Traceback')) != passed_on
 
 
 def test_a_client_that_vanishes_from_the_web_server_ends_the_response(fpm, apps, web):
