@@ -204,13 +204,21 @@ static void mention_neighbour(const char *path, const char *part, struct err *e)
 
 /* Sentences ------------------------------------------------------------------------------------------ */
 
+/* Nobody is told to open the home folder of root, which is where pyenv and uv put the Pythons that root
+ * installs. */
 static int refuse_closed(const char *path, const char *part, struct err *e)
 {
     char user[128], component[VENV_PATH_SIZE];
     if (!venv_find_closed(path, component))
         name_folder_above(part, component);
+    venv_describe_user(user);
+    if (strcmp(component, "/root") == 0)
+        return err_set(e,
+                       "%s: %s may not enter /root, which is for root alone; move what it needs elsewhere, "
+                       "below /opt or /srv",
+                       path, user);
     return err_set(e, "%s: %s may not enter %s; let it in (chmod o+x %s) or move what it needs elsewhere",
-                   path, venv_describe_user(user), component, component);
+                   path, user, component, component);
 }
 
 /* Says why a component of path cannot be used. part is the component that error is about. */

@@ -180,6 +180,17 @@ def test_of_a_distribution_found_twice_the_winner_and_what_it_shadows_are_told(e
     assert f'grey-parrot 2.0 in {over.site_packages} wins against 1.0 in {home.site_packages}' in group['text']
 
 
+def test_a_distribution_that_one_folder_describes_twice_is_found_once(explain, folder):
+    venv = venvs.make(folder / 'VENV')
+    for name, version, metadata in (('grey-1.dist-info', '1', 'METADATA'), ('grey.egg-info', '1', 'PKG-INFO'),
+                                    ('red-1.dist-info', '1', 'METADATA'), ('red-2.dist-info', '2', 'METADATA')):
+        words = f'Metadata-Version: 2.1\nName: {re.match("[a-z]+", name)[0]}\nVersion: {version}\n'
+        (venv.site_packages / name).mkdir()
+        (venv.site_packages / name / metadata).write_text(words)
+    group = explain(python_home=str(venv.root))
+    assert [duplicate['name'] for duplicate in group['explanation']['duplicates']] == ['red']
+
+
 def test_broken_metadata_is_passed_over(explain, folder):
     venv = venvs.make(folder / 'VENV')
     for name, metadata in (('a-1.dist-info', b'\xff\xfe\0'), ('b-1.dist-info', b''), ('c-1.dist-info', None)):
@@ -340,6 +351,15 @@ def test_the_same_python_from_somewhere_else_is_noted(explain, folder):
     venv = venvs.make(folder / 'VENV', interpreter)
     group = explain(python_home=str(venv.root), **pythons.identity(interpreter))
     assert any('is not that of the Python' in note for note in group['explanation']['notes'])
+
+
+@needs_root
+def test_nobody_is_told_to_open_the_home_folder_of_root(explain):
+    if os.stat('/root').st_mode & 0o1:
+        pytest.skip('/root is open on this machine')
+    verdict = explain(1, python_home='/root/python')['verdict']
+    assert re.fullmatch(r'broken: python-home: /root/python: user \S+ \(uid \d+\) may not enter /root, which is for '
+                        r'root alone; move what it needs elsewhere, below /opt or /srv', verdict)
 
 
 # The five causes of "No module named 'encodings'" ----------------------------------------------------------------
