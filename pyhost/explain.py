@@ -327,7 +327,10 @@ def distributions(path):
 def duplicate_facts(path):
     found = {}
     for name, version, folder in distributions(path):
-        found.setdefault(name, []).append({'version': text(version) if version else 'unknown', 'folder': text(folder)})
+        one = {'version': text(version) if version else 'unknown', 'folder': text(folder)}
+        several = found.setdefault(name, [])
+        if one not in several:      # Debian leaves an egg-info beside the dist-info of the same thing
+            several.append(one)
     return [{'name': text(name), **several[0], 'shadows': several[1:ITEMS_MAX]}
             for name, several in sorted(found.items()) if len(several) > 1][:ITEMS_MAX]
 
