@@ -29,6 +29,7 @@ static const char help[] = "usage: pyfpm status [--config FILE] [--json] [GROUP.
                            "  -s, --socket PATH   the control socket itself\n"
                            "      --json          everything, with each process, as one JSON object; "
                            "pyfpm-control(7) has its members\n"
+                           "  -h, --help          print this\n"
                            "\n"
                            "exit status: 0 it runs; 1 it does not, or has no such group\n"
                            "example: pyfpm status --config pyfpm.yaml --json shop\n";
@@ -187,9 +188,11 @@ static void print_reasons(const json_t *group)
     if (number_of(workers, "starting") > 0 || number_of(workers, "draining") > 0)
         printf("    workers: %lld starting, %lld draining\n", number_of(workers, "starting"),
                number_of(workers, "draining"));
-    if (number_of(group, "failures") > 0)
+    if (number_of(group, "failures") > 0 && number_of(group, "retry_in_ms") > 0)
         printf("    failures: %lld in a row, the next try in %lld ms\n", number_of(group, "failures"),
                number_of(group, "retry_in_ms"));
+    else if (number_of(group, "failures") > 0 && strcmp(text_of(group, "state"), "serving") != 0)
+        printf("    failures: %lld in a row, another try is under way\n", number_of(group, "failures"));
     if (text_of(group, "failure")[0])
         print_reason("failure", text_of(group, "failure"));
     print_reload(group);

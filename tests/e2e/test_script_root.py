@@ -354,6 +354,17 @@ def test_a_broken_script_is_500_with_its_reason_and_tried_again(site, how):
     assert not site.fpm.log.find('is being replaced')
 
 
+def test_status_calls_a_replaced_worker_no_failure(site):
+    site.write('app.wsgi')
+    site.start(processes=1)
+    site.about('app.wsgi')
+    site.write('app.wsgi', version='2')
+    wait_until(lambda: site.about('app.wsgi')['version'] == '2', 'the new script is served')
+    site.fpm.log.wait_for(REPLACED)
+    wait_until(lambda: 'workers:' not in site.fpm.command('status').stdout, 'the old worker is gone')
+    assert 'failures' not in site.fpm.command('status').stdout
+
+
 def test_requests_that_wait_for_a_run_that_fails_fail_with_it(site):
     site.write('slow.wsgi', COUNTS_ITS_RUNS + '\nraise RuntimeError("at last")\n')
     site.fpm.expect('answered with 500')
