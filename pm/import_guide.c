@@ -14,8 +14,9 @@ static const char steps[] =
     "#  1. Save it as /etc/pyfpm/pyfpm.yaml, read the comments, and try it: pyfpm check\n"
     "#  2. Start pyfpm; each group then listens on its own socket (listen).\n"
     "#  3. Let the web server pass requests to the sockets, and take mod_wsgi out of Apache.\n"
-    "# A changed script is not loaded by itself, as mod_wsgi does by default: reload pyfpm (HUP) after a "
-    "change.\n";
+    "# A changed script is loaded by itself, as mod_wsgi does by default, only where reload-on-change says "
+    "so;\n"
+    "# elsewhere: pyfpm reload GROUP.\n";
 
 /* Where the requests of one application come from. */
 struct way {
