@@ -34,6 +34,7 @@ static const char help[] = "usage: pyfpm add-python [--force] /path/to/python3.X
                            "make, a C compiler, and the development files of libfcgi and libyaml.\n"
                            "\n"
                            "  -f, --force   replace a host of that version which is there\n"
+                           "  -h, --help    print this\n"
                            "\n"
                            "exit status: 0 it is there; 1 it is not, and nothing has changed\n"
                            "example: pyfpm add-python /usr/bin/python3.12\n";

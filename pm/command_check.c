@@ -219,12 +219,14 @@ static int check(const struct options *options, json_t *document)
     struct cfg *cfg = cfg_load(options->config, &report);
     report_config(&report, options, document);
     cfg_report_free(&report);
-    if (!cfg)
+    if (!cfg) {
+        command_suggest_config(options->config);
         return EXIT_CONFIG;
+    }
     int result = 0;
     for (char **name = options->names; *name && result == 0; name++)
         if (!cfg_find_group(cfg, *name))
-            result = command_usage("the configuration has no group", *name);
+            result = command_refuse_group(cfg, *name);
     if (result == 0)
         result = check_groups(cfg, options, document);
     if (result != EXIT_USAGE)

@@ -36,6 +36,7 @@ static const char reload_help[] =
     "\n"
     "  -c, --config FILE   whose control key names the socket (default " CONFIG_DEFAULT ")\n"
     "  -s, --socket PATH   the control socket itself\n"
+    "  -h, --help          print this\n"
     "\n"
     "exit status: 0 every group has moved; 1 one has not, or pyfpm is not running\n"
     "example: pyfpm reload --config pyfpm.yaml shop\n";
@@ -103,6 +104,7 @@ static const char stop_help[] =
     "  -c, --config FILE   whose control key names the socket (default " CONFIG_DEFAULT ")\n"
     "  -s, --socket PATH   the control socket itself\n"
     "      --now           without finishing requests\n"
+    "  -h, --help          print this\n"
     "\n"
     "exit status: 0 it has stopped; 1 it was not running, or does not stop\n"
     "example: pyfpm stop --config pyfpm.yaml\n";
@@ -152,6 +154,7 @@ static const char reopen_help[] =
     "\n"
     "  -c, --config FILE   whose control key names the socket (default " CONFIG_DEFAULT ")\n"
     "  -s, --socket PATH   the control socket itself\n"
+    "  -h, --help          print this\n"
     "\n"
     "exit status: 0 done; 1 it cannot, and goes on with the old file, or is not running\n"
     "example: mv pyfpm.log pyfpm.log.1 && pyfpm reopen --config pyfpm.yaml\n";

@@ -12,6 +12,10 @@ static const char help[] =
     "Prints the effective configuration as YAML: includes read in, variables expanded, every\n"
     "default filled in. Reading the output gives the same configuration.\n"
     "\n"
+    "  -c, --config FILE   the configuration (default " CONFIG_DEFAULT ")\n"
+    "  -h, --help          print this\n"
+    "\n"
+    "exit status: 0 fine; 78 the file has errors\n"
     "example: pyfpm dump --config pyfpm.yaml | less\n";
 
 int command_dump(int argc, char **argv)

@@ -36,6 +36,7 @@ static const char help[] =
     "are\n"
     "                       looked up in the environment (Apache's are in /etc/apache2/envvars on Debian)\n"
     "  -s, --sockets FOLDER where the groups' sockets are to be (default /run/pyfpm)\n"
+    "  -h, --help           print this\n"
     "\n"
     "exit status: 0 fine; 1 the file cannot be read, or there is nothing to convert; 64 bad usage; 78 the "
     "file is\n"

@@ -28,7 +28,9 @@ static const char help[] =
     "that each embeds, and below each the groups of the configuration that it serves, with their "
     "environments.\n"
     "\n"
-    "  -j, --json   print it for programs\n"
+    "  -c, --config FILE   the configuration (default " CONFIG_DEFAULT ", if it is there)\n"
+    "  -j, --json          print one JSON document\n"
+    "  -h, --help          print this\n"
     "\n"
     "exit status: 0 fine; 1 a host is broken, or a group has none; 78 the file has errors\n"
     "example: pyfpm pythons --config pyfpm.yaml\n";

@@ -36,10 +36,14 @@ static const char help[] =
     "and\n"
     "body; what comes on the error stream goes to stderr.\n"
     "\n"
+    "In a group with script-root the path is that of a script below the first root: /hello.wsgi/page.\n"
+    "\n"
+    "  -c, --config FILE    the configuration (default " CONFIG_DEFAULT ")\n"
     "  -X, --method METHOD  GET, or POST when there is data\n"
     "  -H, --header TEXT    a request header; may be repeated\n"
     "  -d, --data TEXT      the request body; @FILE reads it from a file, @- from standard input\n"
     "  -b, --body           print the body only\n"
+    "  -h, --help           print this\n"
     "\n"
     "exit status: 0 an answer below 500 came; 1 none came, or one of 500 and above\n"
     "example: pyfpm request shop '/cart?id=7' -H 'Host: shop.example'\n";
@@ -143,7 +147,17 @@ static void decode_path(const char *uri, char *path)
     *path = '\0';
 }
 
-static int add_request(struct call *c, const char *uri)
+/* With script-root the web server names the script; here the path is below the first root, as below a
+ * document root, and pyfpm finds where the script ends and PATH_INFO begins. */
+static int add_place(struct call *c, const struct cfg_group *group, const char *path)
+{
+    if (group->script_root.count == 0)
+        return add_param(c, "SCRIPT_NAME=") | add_param(c, "PATH_INFO=%s", path);
+    return add_param(c, "SCRIPT_FILENAME=%s%s", group->script_root.items[0], path) |
+           add_param(c, "SCRIPT_NAME=%s", path);
+}
+
+static int add_request(struct call *c, const struct cfg_group *group, const char *uri)
 {
     char *path = malloc(strlen(uri) + 1);
     if (!path)
@@ -159,8 +173,7 @@ static int add_request(struct call *c, const char *uri)
     result |= add_param(c, "REQUEST_METHOD=%s", c->method);
     result |= add_param(c, "REQUEST_URI=%s", uri);
     result |= add_param(c, "REQUEST_SCHEME=http");
-    result |= add_param(c, "SCRIPT_NAME=");
-    result |= add_param(c, "PATH_INFO=%s", path);
+    result |= add_place(c, group, path);
     result |= add_param(c, "QUERY_STRING=%s", query ? query + 1 : "");
     result |= add_param(c, "SERVER_NAME=localhost");
     result |= add_param(c, "SERVER_PORT=80");
@@ -177,7 +190,10 @@ static int connect_unix(const char *path, struct err *e)
     memcpy(address.sun_path, path, strlen(path) + 1);
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (fd < 0 || connect(fd, (struct sockaddr *)&address, sizeof address) < 0) {
+        bool is_refused = errno == ENOENT || errno == ECONNREFUSED;
         err_errno(e, "cannot connect to %s", path);
+        if (is_refused)
+            err_prefix(e, "pyfpm does not serve it (see pyfpm status)");
         fd_close(&fd);
     }
     return fd;
@@ -301,8 +317,8 @@ static int call_group(struct call *c, const char *config_path, const char *name,
     int result = EXIT_FAILURE;
     const struct cfg_group *group = cfg_find_group(cfg, name);
     if (!group)
-        result = command_usage("the configuration has no group", name);
-    else if (add_request(c, uri) < 0)
+        result = command_refuse_group(cfg, name);
+    else if (add_request(c, group, uri) < 0)
         fprintf(stderr, "pyfpm: the request is too large\n");
     else
         result = perform(c, group);

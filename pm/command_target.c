@@ -67,6 +67,7 @@ static char *find_socket(const struct command_target *target, int *exit_code)
     *exit_code = EXIT_CONFIG;
     if (cfg_load_control(target->config, &path, &report) < 0) {
         report_to_stderr(&report);
+        command_suggest_config(target->config);
     } else if (!path) {
         fprintf(stderr, "pyfpm: there is no control socket: %s says control: none\n", target->config);
         *exit_code = EXIT_FAILURE;

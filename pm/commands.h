@@ -37,7 +37,17 @@ struct cfg *command_load(const char *path);
 #define COMMAND_GO_ON (-1)
 int command_take_config(int argc, char **argv, const char *help, const char **path);
 
-/* Prints "pyfpm: COMPLAINT DETAIL" and returns EXIT_USAGE. detail may be NULL. */
+/* Says how to go on when path is the default and is not there. */
+void command_suggest_config(const char *path);
+
+/* Names the command that runs, as it is typed ("pyfpm check"), for complaints. The text stays the caller's
+ * and has to last. */
+void command_set_title(const char *text);
+
+/* Prints "pyfpm: COMPLAINT DETAIL (see pyfpm COMMAND --help)" and returns EXIT_USAGE. detail may be NULL. */
 int command_usage(const char *complaint, const char *detail);
+
+/* Says that there is no such group, and which there are. Returns EXIT_USAGE. */
+int command_refuse_group(const struct cfg *cfg, const char *name);
 
 #endif

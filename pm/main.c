@@ -16,8 +16,9 @@ static const char overview[] =
     "pyfpm " PYFPM_VERSION ", the FastCGI process manager for Python\n"
     "\n"
     "usage: pyfpm [--config FILE]                     run in the foreground\n"
-    "       pyfpm check [--config FILE] [GROUP...]    try the file, every interpreter and application; "
-    "--explain\n"
+    "       pyfpm check [--config FILE] [GROUP...]    try the file, every interpreter, every application\n"
+    "       pyfpm check --explain [GROUP...]          say what each environment is made of, and what is "
+    "wrong\n"
     "       pyfpm dump [--config FILE]                print the effective configuration\n"
     "       pyfpm pythons [--config FILE]             list the Pythons that groups can run on\n"
     "       pyfpm add-python PYTHON                   build the host for one more Python\n"
@@ -27,7 +28,7 @@ static const char overview[] =
     "       pyfpm status [--config FILE] [GROUP...]   what the running pyfpm does\n"
     "       pyfpm reload [--config FILE] [GROUP...]   reload it, or those groups, and wait for the outcome\n"
     "       pyfpm reopen [--config FILE]              have it open its log file anew\n"
-    "       pyfpm stop [--config FILE]                have it finish its requests, stop, and wait\n"
+    "       pyfpm stop [--config FILE] [--now]        have it finish its requests, stop, and wait\n"
     "\n"
     "  -c, --config FILE   the configuration (default " CONFIG_DEFAULT ")\n"
     "  -t, --test          the same as check\n"
@@ -43,19 +44,20 @@ static int command_run(int argc, char **argv);
 
 static const struct command {
     const char *name;
+    const char *title; /* as it is typed */
     int (*run)(int argc, char **argv);
 } commands[] = {
-    {"run", command_run},
-    {"check", command_check},
-    {"dump", command_dump},
-    {"pythons", command_pythons},
-    {"add-python", command_add_python},
-    {"request", command_request},
-    {"import", command_import},
-    {"status", command_status},
-    {"reload", command_reload},
-    {"reopen", command_reopen},
-    {"stop", command_stop},
+    {"run", "pyfpm", command_run},
+    {"check", "pyfpm check", command_check},
+    {"dump", "pyfpm dump", command_dump},
+    {"pythons", "pyfpm pythons", command_pythons},
+    {"add-python", "pyfpm add-python", command_add_python},
+    {"request", "pyfpm request", command_request},
+    {"import", "pyfpm import", command_import},
+    {"status", "pyfpm status", command_status},
+    {"reload", "pyfpm reload", command_reload},
+    {"reopen", "pyfpm reopen", command_reopen},
+    {"stop", "pyfpm stop", command_stop},
 };
 
 static int command_run(int argc, char **argv)
@@ -132,5 +134,9 @@ int main(int argc, char **argv)
     if (!hold_standard_descriptors())
         return EXIT_FAILURE;
     const struct command *command = take_command(&argc, argv);
+    char title[32]; /* getopt begins its complaints with argv[0] */
+    snprintf(title, sizeof title, "%s", command->title);
+    argv[0] = title;
+    command_set_title(command->title);
     return command->run(argc, argv);
 }

@@ -53,6 +53,12 @@ def test_bad_usage_is_64(fpm, arguments):
     assert done.stderr
 
 
+def test_a_complaint_names_the_help_of_its_command(fpm):
+    assert fpm.run('bogus').stderr == 'pyfpm: there is no command bogus (see pyfpm --help)\n'
+    assert fpm.run('request').stderr.endswith('(see pyfpm request --help)\n')
+    assert fpm.run('dump', '--bogus').stderr.startswith('pyfpm dump: unrecognized option')
+
+
 def test_a_missing_file_is_78_and_named(fpm):
     for arguments in (['check'], ['dump'], []):
         done = fpm.run(*arguments, '--config', '/nonexistent/pyfpm.yaml')
@@ -131,8 +137,31 @@ def test_a_request_that_is_too_large_to_be_sent_says_so(fpm, apps):
 def test_request_of_an_unknown_group_names_it(fpm, apps):
     fpm.write_groups({'shop': {'script': str(apps / 'hello.py')}})
     done = fpm.command('request', 'shot', '/')
-    assert done.returncode in (1, 64)
-    assert 'shot' in done.stderr
+    assert done.returncode == 64
+    assert 'no group shot; it has shop' in done.stderr
+
+
+def test_request_of_a_group_that_is_not_served_says_so(fpm, apps):
+    fpm.write_groups({'shop': {'script': str(apps / 'hello.py')}})
+    done = fpm.command('request', 'shop', '/')
+    assert done.returncode == 1
+    assert f'pyfpm does not serve it (see pyfpm status): cannot connect to {fpm.socket("shop")}' in done.stderr
+
+
+def test_request_finds_scripts_below_the_first_root(fpm, folder):
+    root = folder / 'scripts'
+    root.mkdir()
+    root.chmod(0o755)
+    script = root / 'hello.wsgi'
+    script.write_text("""def application(environ, start_response):
+    start_response('200 OK', [])
+    return [(environ['SCRIPT_NAME'] + ' ' + environ['PATH_INFO']).encode()]
+""")
+    script.chmod(0o644)
+    fpm.start({'scripts': {'script_root': str(root)}})
+    assert fpm.command('request', 'scripts', '/hello.wsgi/a?b', '--body').stdout == '/hello.wsgi /a'
+    fpm.expect('there is no file')
+    assert '404' in fpm.command('request', 'scripts', '/absent.wsgi').stdout
 
 
 def test_the_example_file_is_a_good_one(fpm):
