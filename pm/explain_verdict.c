@@ -106,6 +106,30 @@ static void put_remedy_for_extension(const json_t *facts, const json_t *extensio
             text_of(json_object_get(facts, "python"), "abi"), executable_of(facts));
 }
 
+/* A dotted name is missing only after the package before its last dot was imported. */
+static void put_remedy_for_missing(const json_t *facts, const char *missing, FILE *out)
+{
+    const char *dot = strrchr(missing, '.');
+    if (dot)
+        fprintf(out,
+                "; %.*s is there, but has no %s: perhaps it is of another release (%s -m pip show %.*s), or "
+                "a folder "
+                "of the same name stands before it on sys.path",
+                (int)(dot - missing), missing, dot + 1, executable_of(facts), (int)strcspn(missing, "."),
+                missing);
+    else
+        fprintf(out,
+                "; no folder on sys.path has %s: install it (%s -m pip install ...), or list the folder that "
+                "has it in python-path",
+                missing, executable_of(facts));
+}
+
+/* The host has said already what it knows of the application's own module. */
+static bool has_hint(const char *failure)
+{
+    return strstr(failure, "neither in python-path nor chdir") || strstr(failure, " (the package ");
+}
+
 static void put_cause_of_import_failure(const json_t *facts, const char *failure, FILE *out)
 {
     char missing[NAME_SIZE_MAX];
@@ -117,12 +141,8 @@ static void put_cause_of_import_failure(const json_t *facts, const char *failure
         put_shadow(shadow, "", out);
     } else if (extension && is_import_error(failure)) {
         put_remedy_for_extension(facts, extension, out);
-    } else if (find_missing_module(failure, missing) &&
-               !strstr(failure, "neither in python-path nor chdir")) {
-        fprintf(out,
-                "; no folder on sys.path has %s: install it (%s -m pip install ...), or list the folder that "
-                "has it in python-path",
-                missing, executable_of(facts));
+    } else if (find_missing_module(failure, missing) && !has_hint(failure)) {
+        put_remedy_for_missing(facts, missing, out);
     } else if (suspect) {
         fputs("; ", out);
         put_shadow(suspect, ", which may be why", out);

@@ -12,6 +12,7 @@
 #include "pyhost/host.h"
 #include "pyhost/refusal.h"
 
+#include <errno.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -200,21 +201,24 @@ out:
     return module;
 }
 
-/* A pipe would keep the reader waiting for ever, and a device may have no end. */
-static bool is_special_file(const char *path)
+/* What cannot be run is refused with a sentence. A pipe would keep the reader waiting for ever, and a device
+ * may have no end. */
+static int require_file(const char *path, const char *where, struct err *e)
 {
     struct stat about;
-    return stat(path, &about) == 0 && !S_ISREG(about.st_mode);
+    if (stat(path, &about) != 0 && (errno == ENOENT || errno == ENOTDIR))
+        return err_errno(e, "cannot run %s", where);
+    if (stat(path, &about) == 0 && !S_ISREG(about.st_mode))
+        return err_set(e, "cannot run %s: it is not a regular file", where);
+    return 0;
 }
 
 static PyObject *load_script(const struct host_app_source *source, struct err *e)
 {
     char where[APP_NAME_MAX + 16], name[APP_NAME_MAX];
     snprintf(where, sizeof where, "script %s", source->script);
-    if (is_special_file(source->script)) {
-        err_set(e, "cannot run %s: it is not a regular file", where);
+    if (require_file(source->script, where, e) != 0)
         return NULL;
-    }
     script_module_name(source->script, name);
     PyObject *module = find_module(name);
     if (!module)
@@ -292,23 +296,53 @@ static int parse_app_name(const char *text, struct app_name *name, struct err *e
     return 0;
 }
 
-/* True when the current exception says that the module itself, or a package it is in, is on no folder of
- * sys.path; a module missing inside of it is another matter. Keeps the exception. */
-static bool is_module_itself_missing(const char *module)
+/* The folder in which an imported package looks for its modules; false when the module is no package. */
+static bool find_package_folder(const char *package, char *folder, size_t size)
 {
+    PyObject *module = PyDict_GetItemString(PyImport_GetModuleDict(), package); /* borrowed */
+    PyObject *path = module ? PyObject_GetAttrString(module, "__path__") : NULL;
+    PyObject *first = path ? PySequence_GetItem(path, 0) : NULL;
+    PyObject *bytes = first && PyUnicode_Check(first) ? PyUnicode_EncodeFSDefault(first) : NULL;
+    if (bytes)
+        snprintf(folder, size, "%s", PyBytes_AS_STRING(bytes));
+    bool is_found = bytes != NULL;
+    Py_XDECREF(bytes);
+    Py_XDECREF(first);
+    Py_XDECREF(path);
+    PyErr_Clear();
+    return is_found;
+}
+
+/* What is known of a module that an import did not find: it, or a package that it is in. */
+static void describe_missing(const char *missing, char *hint, size_t size)
+{
+    char package[APP_NAME_MAX], folder[APP_NAME_MAX];
+    const char *dot = strrchr(missing, '.');
+    snprintf(package, sizeof package, "%.*s", dot ? (int)(dot - missing) : 0, missing);
+    if (!dot)
+        snprintf(hint, size, " (the folder that holds it is neither in python-path nor chdir)");
+    else if (find_package_folder(package, folder, sizeof folder))
+        snprintf(hint, size, " (the package %s in %s has no %s)", package, folder, dot + 1);
+}
+
+/* A hint when the current exception says that the module itself, or a package it is in, is not there; none
+ * when a module is missing inside of it, which is another matter. Keeps the exception. */
+static void hint_at_missing_module(const char *module, char *hint, size_t size)
+{
+    hint[0] = '\0';
     if (!PyErr_ExceptionMatches(PyExc_ModuleNotFoundError))
-        return false;
+        return;
     PyObject *type, *value, *trace;
     PyErr_Fetch(&type, &value, &trace);
     PyErr_NormalizeException(&type, &value, &trace);
     PyObject *missing = value ? PyObject_GetAttrString(value, "name") : NULL;
     const char *name = missing && PyUnicode_Check(missing) ? PyUnicode_AsUTF8(missing) : NULL;
-    size_t size = name ? strlen(name) : 0;
-    bool is_it = name && strncmp(module, name, size) == 0 && (module[size] == '\0' || module[size] == '.');
+    size_t length = name ? strlen(name) : 0;
+    if (name && strncmp(module, name, length) == 0 && (module[length] == '\0' || module[length] == '.'))
+        describe_missing(name, hint, size);
     Py_XDECREF(missing);
     PyErr_Clear();
     PyErr_Restore(type, value, trace);
-    return is_it;
 }
 
 static PyObject *call_factory(PyObject *factory, const char *text, struct err *e)
@@ -327,11 +361,11 @@ static PyObject *load_from_module(const char *application, struct err *e)
     if (parse_app_name(application, &name, e) < 0)
         return NULL;
     PyObject *module = PyImport_ImportModule(name.module);
-    if (!module)
-        return fail_with_traceback(e, "import", application,
-                                   is_module_itself_missing(name.module)
-                                       ? " (the folder that holds it is neither in python-path nor chdir)"
-                                       : "");
+    if (!module) {
+        char hint[1024];
+        hint_at_missing_module(name.module, hint, sizeof hint);
+        return fail_with_traceback(e, "import", application, hint);
+    }
     snprintf(where, sizeof where, "module %s", name.module);
     PyObject *found = find_callable(module, name.attribute, where, e);
     Py_DECREF(module);

@@ -82,6 +82,20 @@ def test_check_of_a_group_that_cannot_import_is_1_with_the_traceback(fpm, apps):
     assert re.search('bad', said(done))
 
 
+def test_what_cannot_be_imported_at_all_is_a_sentence_with_the_place(fpm, folder):
+    package = folder / 'src' / 'shop'
+    package.mkdir(parents=True)
+    (package / '__init__.py').touch()
+    path = {'python_path': str(folder / 'src')}
+    fpm.write_groups({'absent': {'script': str(folder / 'absent.wsgi')}, 'submodule': {'application': 'shop.x:y', **path},
+                      'package': {'application': 'stop.x:y', **path}})
+    out = fpm.command('check').stdout
+    assert f'absent: error: cannot run script {folder}/absent.wsgi: No such file or directory\n' in out
+    assert 'absent: error: Traceback' not in out
+    assert f"No module named 'shop.x' (the package shop in {package} has no x)" in out
+    assert "No module named 'stop' (the folder that holds it is neither in python-path nor chdir)" in out
+
+
 def test_check_does_not_touch_a_running_pyfpm(fpm, apps):
     fpm.start({'shop': {'script': str(apps / 'hello.py')}})
     assert fpm.command('check').returncode == 0

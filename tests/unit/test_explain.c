@@ -403,6 +403,18 @@ static void test_each_situation_has_its_verdict(void **state)
          "broken: cannot import a:b: ModuleNotFoundError: No module named 'a' (the folder that holds it is "
          "neither in "
          "python-path nor chdir)"},
+        {"{" ENVIRONMENT "}",
+         "cannot import a.b:c: ModuleNotFoundError: No module named 'a.b' (the package a in /s/a has no b)",
+         "[]",
+         "broken: cannot import a.b:c: ModuleNotFoundError: No module named 'a.b' (the package a in /s/a has "
+         "no b)"},
+        {"{" ENVIRONMENT "}", "cannot run script /s: ModuleNotFoundError: No module named 'a.b.c'\nTraceback",
+         "[]",
+         "broken: cannot run script /s: ModuleNotFoundError: No module named 'a.b.c'; a.b is there, but has "
+         "no "
+         "c: perhaps it is of another release (/v/bin/python -m pip show a), or a folder of the same name "
+         "stands "
+         "before it on sys.path"},
         {"{" ENVIRONMENT EXTENSION "}",
          "cannot run script /s: ModuleNotFoundError: No module named 'num._core'\nT", "[]",
          "broken: cannot run script /s: ModuleNotFoundError: No module named 'num._core'; "
