@@ -276,6 +276,8 @@ int venv_check_enterable(const char *path, struct err *e)
     char user[128];
     if (venv_check_components(path, e) != 0)
         return -1;
+    if (faccessat(AT_FDCWD, path, X_OK, AT_EACCESS) != 0 && strcmp(path, "/root") == 0)
+        return refuse_closed(path, path, e);
     if (faccessat(AT_FDCWD, path, X_OK, AT_EACCESS) != 0)
         return err_set(e, "%s: %s may not enter it; let it in (chmod o+x %s)", path, venv_describe_user(user),
                        path);

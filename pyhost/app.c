@@ -9,15 +9,19 @@
 
 #include "base/err.h"
 #include "config/config.h"
+#include "config/venv.h"
+#include "config/venv_reach.h"
 #include "pyhost/host.h"
 #include "pyhost/refusal.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #define APP_NAME_MAX 512
 
@@ -206,11 +210,17 @@ out:
 static int require_file(const char *path, const char *where, struct err *e)
 {
     struct stat about;
-    if (stat(path, &about) != 0 && (errno == ENOENT || errno == ENOTDIR))
-        return err_errno(e, "cannot run %s", where);
+    char user[128], component[VENV_PATH_SIZE];
     if (stat(path, &about) == 0 && !S_ISREG(about.st_mode))
         return err_set(e, "cannot run %s: it is not a regular file", where);
-    return 0;
+    if (faccessat(AT_FDCWD, path, R_OK, AT_EACCESS) == 0)
+        return 0;
+    if (errno != EACCES)
+        return err_errno(e, "cannot run %s", where);
+    bool is_known = venv_find_closed(path, component);
+    bool is_folder = is_known && stat(component, &about) == 0 && S_ISDIR(about.st_mode);
+    return err_set(e, "cannot run %s: %s may not %s %s", where, venv_describe_user(user),
+                   is_folder ? "enter" : "read", is_known ? component : path);
 }
 
 static PyObject *load_script(const struct host_app_source *source, struct err *e)

@@ -96,6 +96,20 @@ def test_what_cannot_be_imported_at_all_is_a_sentence_with_the_place(fpm, folder
     assert "No module named 'stop' (the folder that holds it is neither in python-path nor chdir)" in out
 
 
+@pytest.mark.skipif(not IS_ROOT, reason='only root can make a script that the group cannot read')
+def test_a_script_that_the_user_may_not_read_is_a_sentence(fpm, folder):
+    closed = folder / 'closed'
+    closed.mkdir(0o700)
+    for script in (closed / 'app.wsgi', folder / 'app.wsgi'):
+        script.write_text('')
+        script.chmod(0o600)
+    fpm.write_groups({'entered': {'script': str(closed / 'app.wsgi')}, 'read': {'script': str(folder / 'app.wsgi')}})
+    out = fpm.command('check').stdout
+    assert re.search(rf'^entered: error: cannot run script \S+: user \S+ \(uid \d+\) may not enter {closed}$', out, re.M)
+    assert re.search(rf'^read: error: cannot run script \S+: user \S+ \(uid \d+\) may not read {folder}/app\.wsgi$', out, re.M)
+    assert 'Traceback' not in out
+
+
 def test_check_does_not_touch_a_running_pyfpm(fpm, apps):
     fpm.start({'shop': {'script': str(apps / 'hello.py')}})
     assert fpm.command('check').returncode == 0

@@ -357,8 +357,8 @@ def test_the_same_python_from_somewhere_else_is_noted(explain, folder):
 def test_nobody_is_told_to_open_the_home_folder_of_root(explain):
     if os.stat('/root').st_mode & 0o1:
         pytest.skip('/root is open on this machine')
-    verdict = explain(1, python_home='/root/python')['verdict']
-    assert re.fullmatch(r'broken: python-home: /root/python: user \S+ \(uid \d+\) may not enter /root, which is for '
+    verdict = explain(1, python_home='/root')['verdict']
+    assert re.fullmatch(r'broken: python-home: /root: user \S+ \(uid \d+\) may not enter /root, which is for '
                         r'root alone; move what it needs elsewhere, below /opt or /srv', verdict)
 
 
