@@ -167,7 +167,7 @@ static const struct cfg_directive directives[] = {
         "sys.path, in this order."),
     CFG_STRING(GROUP, "python-version", python_version, "auto", cfg_rule_python_version, 0, NULL,
         "The Python to run, as 3.12 or 3.13t; auto takes it from python-home, else from the first "
-        "virtual environment in python-path, else the default."),
+        "virtual environment in python-path, or in that of the applications, else the default."),
     CFG_INT(GROUP, "python-optimize", python_optimize, "0", 0, 2, 0, NULL,
         "As the interpreter's -O (1) and -OO (2)."),
     CFG_LIST(GROUP, "python-warnings", python_warnings, NULL, 0, "[\"error::DeprecationWarning\"]",

@@ -421,3 +421,11 @@ def test_a_free_threaded_python_gets_a_host_of_its_own_name(folder):
     assert done.stdout.splitlines() == [
         '-- Host for Python 3.13t: /usr/bin/python3.13t',
         f'-- Host for Python {pythons.default()}: /usr/bin/python{pythons.default()}']
+
+
+def test_an_installed_pyfpm_has_the_pages_that_its_readme_names(folder):
+    tree = installed.install(folder / 'prefix')
+    docs = tree / 'share' / 'doc' / 'pyfpm'
+    pages = set(re.findall(r'docs/[\w-]+\.md', (docs / 'README.md').read_text())) - {'docs/HACKING.md'}
+    assert len(pages) > 7
+    assert pages == {f'docs/{page.name}' for page in (docs / 'docs').iterdir()}

@@ -50,7 +50,7 @@ def package(word):
         module = importlib.import_module(name)
     except ImportError as error:
         return {'distribution': version, 'error': str(error)}
-    return {'distribution': version, 'module': module.VERSION, 'file': module.__file__}
+    return {'distribution': version, 'module': getattr(module, 'VERSION', None), 'file': module.__file__}
 
 
 def signals():
