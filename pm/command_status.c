@@ -192,7 +192,7 @@ static void print_reasons(const json_t *group)
         printf("    failures: %lld in a row, the next try in %lld ms\n", number_of(group, "failures"),
                number_of(group, "retry_in_ms"));
     else if (number_of(group, "failures") > 0 && strcmp(text_of(group, "state"), "serving") != 0)
-        printf("    failures: %lld in a row, another try is under way\n", number_of(group, "failures"));
+        printf("    failures: %lld in a row\n", number_of(group, "failures"));
     if (text_of(group, "failure")[0])
         print_reason("failure", text_of(group, "failure"));
     print_reload(group);
