@@ -129,9 +129,11 @@ def test_ondemand_ends_idle_workers_and_later_the_template(fpm, apps, gate):
     assert fastcgi.ask(fpm.socket('shop'), '/answers', query='x').body == b'at once\n'     # from the template
     wait_until(lambda: fpm.hosts() == [], 'no process is left')
     before = processes.descriptors(fpm.pid)
-    assert fastcgi.ask(fpm.socket('shop'), '/answers', query='x').body == b'at once\n'
-    wait_until(lambda: fpm.hosts() == [], 'no process is left again')
-    wait_until(lambda: processes.descriptors(fpm.pid) == before, 'and no descriptor of them')
+    for _ in range(3):
+        assert fastcgi.ask(fpm.socket('shop'), '/answers', query='x').body == b'at once\n'
+        wait_until(lambda: fpm.hosts() == [], 'no process is left again')
+    # One or two may come and go with a look at the environment; a process leaves four.
+    wait_until(lambda: len(processes.descriptors(fpm.pid)) <= len(before) + 2, 'and no descriptor of them')
 
 
 def test_a_busy_worker_is_not_idle_however_long_it_takes(fpm, apps, gate):
