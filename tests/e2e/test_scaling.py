@@ -116,13 +116,13 @@ def test_ondemand_starts_nothing_before_the_first_connection_which_succeeds(fpm,
     fpm.reload()
     assert fpm.hosts() == []
     assert fastcgi.ask(fpm.socket('shop'), '/answers', query='x').body == b'at once\n'
-    assert len(fpm.workers('shop')) == 1
+    fpm.wait_workers('shop', 1)
 
 
 def test_ondemand_ends_idle_workers_and_later_the_template(fpm, apps, gate):
     start(fpm, apps, gate, pm='ondemand', processes=4, idle_timeout='300ms', template_idle_timeout='600ms')
     held = hold(fpm, gate, 3)
-    assert len(fpm.workers('shop')) >= 3
+    wait_until(lambda: len(fpm.workers('shop')) >= 3, 'three workers say that they are ready')
     for h in held:
         h.finish()
     wait_until(lambda: not fpm.workers('shop'), 'no worker is left')
@@ -139,7 +139,7 @@ def test_ondemand_ends_idle_workers_and_later_the_template(fpm, apps, gate):
 def test_a_busy_worker_is_not_idle_however_long_it_takes(fpm, apps, gate):
     start(fpm, apps, gate, pm='ondemand', processes=2, idle_timeout='100ms')
     held, = hold(fpm, gate, 1)
-    worker, = fpm.workers('shop')
+    worker, = fpm.wait_workers('shop', 1)
     other = Held(fpm, gate)
     wait_until(other.is_inside, 'a second worker serves')
     other.finish()
@@ -161,7 +161,8 @@ def test_a_burst_at_an_idle_group_succeeds_and_starts_no_herd(fpm, apps, nginx):
     for client in clients:
         client.join()
     assert answers == [b'generation 0'] * 200
-    assert 1 <= len(fpm.log.find('worker ready')) <= 5
+    fpm.log.wait_for('worker ready')
+    assert len(fpm.log.find('worker ready')) <= 5
 
 
 def test_an_ondemand_group_whose_application_is_broken_answers_503_and_serves_once_mended(fpm, folder):
@@ -186,7 +187,7 @@ def test_a_reload_of_a_working_ondemand_group_has_a_canary(fpm, apps, gate):
     keys = {'pm': 'ondemand', 'processes': 4, 'idle_timeout': '1h'}
     start(fpm, apps, gate, **keys)
     assert fastcgi.ask(fpm.socket('shop'), '/answers', query='x').body == b'at once\n'
-    before = fpm.workers('shop')
+    before = fpm.wait_workers('shop', 1)
     fpm.write_groups({'shop': {'script': str(apps / 'broken_import.py'), **keys}})
     fpm.reload(outcome='reload failed')
     assert fpm.workers('shop') == before
