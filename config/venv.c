@@ -114,23 +114,43 @@ static int mark_free_threaded(const char *folder, struct venv *v, struct err *e)
     return 0;
 }
 
-/* Opens it without waiting: the folder may belong to somebody who put a pipe in that place. *fd is -1 when
- * there is no such file. */
+/* Reopens for reading what an O_PATH descriptor stands for; -1 with errno. */
+static int open_for_reading(int file, const char *path)
+{
+    char link[64];
+    snprintf(link, sizeof(link), "/proc/self/fd/%d", file);
+    int fd = open(link, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+    if (fd >= 0 || errno != ENOENT)
+        return fd;
+    /* a chroot without /proc, which only a host is in, as its user */
+    return open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+}
+
+/* Opens it only after it is known to be a regular file: the folder may belong to somebody who put a pipe in
+ * that place, or a link to a device, and for some devices root's opening is a deed. *fd is -1 when there is
+ * no such file. */
 static int open_pyvenv(const char *path, int *fd, struct err *e)
 {
     char user[128];
     struct stat status;
-    *fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
-    if (*fd < 0 && errno == ENOENT)
+    int file = open(path, O_PATH | O_CLOEXEC);
+    *fd = -1;
+    if (file < 0 && errno == ENOENT)
         return 0;
-    if (*fd < 0 && errno == EACCES)
+    if (file >= 0 && fstat(file, &status) == 0 && !S_ISREG(status.st_mode)) {
+        fd_close(&file);
+        return err_set(e, "%s is not a regular file", path);
+    }
+    if (file >= 0)
+        *fd = open_for_reading(file, path);
+    int failure = errno;
+    fd_close(&file);
+    if (*fd >= 0)
+        return 0;
+    errno = failure;
+    if (failure == EACCES)
         return err_set(e, "%s: %s may not read it", path, venv_describe_user(user));
-    if (*fd < 0)
-        return err_errno(e, "%s cannot be opened", path);
-    if (fstat(*fd, &status) == 0 && S_ISREG(status.st_mode))
-        return 0;
-    fd_close(fd);
-    return err_set(e, "%s is not a regular file", path);
+    return err_errno(e, "%s cannot be opened", path);
 }
 
 /* Reads folder/pyvenv.cfg, if there is one. */

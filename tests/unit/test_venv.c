@@ -11,6 +11,8 @@
 
 #include <cmocka.h>
 
+#include <errno.h>
+#include <sys/inotify.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -332,6 +334,24 @@ static void test_a_pyvenv_that_cannot_be_read_is_an_error(void **state)
     assert_string_equal(e.text, wanted);
 }
 
+/* Opening some devices is a deed, and root's look at a user's folder must not do it. */
+static void test_what_is_no_regular_file_is_not_even_opened(void **state)
+{
+    struct err e;
+    struct venv v;
+    char event[sizeof(struct inotify_event) + 256];
+    (void)state;
+    make_folders("x");
+    assert_int_equal(mkfifo(in_base("pipe"), 0666), 0);
+    assert_int_equal(symlink("../pipe", in_base("x/pyvenv.cfg")), 0);
+    int watch = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
+    assert_true(inotify_add_watch(watch, in_base("pipe"), IN_OPEN) >= 0);
+    assert_int_equal(venv_inspect(in_base("x"), &v, &e), -1);
+    assert_int_equal(read(watch, event, sizeof(event)), -1);
+    assert_int_equal(errno, EAGAIN);
+    close(watch);
+}
+
 static void test_a_long_pyvenv_does_no_harm(void **state)
 {
     struct venv v;
@@ -466,6 +486,7 @@ int main(void)
         VENV_TEST(test_a_closed_folder_behind_a_link_is_named_by_its_own_name),
         VENV_TEST(test_a_misspelt_environment_is_met_with_its_neighbour),
         VENV_TEST(test_a_pyvenv_that_cannot_be_read_is_an_error),
+        VENV_TEST(test_what_is_no_regular_file_is_not_even_opened),
         VENV_TEST(test_a_long_pyvenv_does_no_harm),
         VENV_TEST(test_the_root_above_site_packages_is_found),
         VENV_TEST(test_an_overlay_is_the_site_packages_of_a_venv_or_the_folder),
