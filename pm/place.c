@@ -24,6 +24,10 @@
 #define LINKS_MAX 40
 #define DEPTH_MAX 40
 
+/* Components of one way, those of its links included: links can wind through a folder some ten thousand
+ * times, and each time would cost a watch. What lies further is taken not to be there. */
+#define STEPS_MAX 256
+
 /* What about a watched folder matters. */
 enum interest { INTEREST_ITSELF, INTEREST_NAME, INTEREST_DISTRIBUTIONS, INTEREST_TREE };
 
@@ -241,14 +245,15 @@ struct walk {
     size_t fence;      /* at never gets shorter */
     char rest[2 * PATH_MAX];
     unsigned links;
+    unsigned steps;
 };
 
-/* Takes the next component off the rest; false at its end. */
+/* Takes the next component off the rest; false at its end, or when there were too many. */
 static bool take_component(struct walk *w, char name[NAME_MAX + 1])
 {
     char *from = w->rest + strspn(w->rest, "/");
     size_t length = strcspn(from, "/");
-    if (length == 0 || length > NAME_MAX)
+    if (length == 0 || length > NAME_MAX || ++w->steps > STEPS_MAX)
         return false;
     memcpy(name, from, length);
     name[length] = '\0';
