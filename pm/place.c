@@ -28,6 +28,9 @@
  * times, and each time would cost a watch. What lies further is taken not to be there. */
 #define STEPS_MAX 256
 
+/* Of a tree, whatever they are; beyond, its folders are not even read to their ends. */
+#define ENTRIES_MAX (5 * PM_PLACE_FILES_MAX)
+
 /* What about a watched folder matters. */
 enum interest { INTEREST_ITSELF, INTEREST_NAME, INTEREST_DISTRIBUTIONS, INTEREST_TREE };
 
@@ -53,6 +56,7 @@ struct pm_place {
     struct timespec modified; /* zero: not there */
     unsigned folders;         /* of a tree; counted while it is walked */
     unsigned files;
+    unsigned entries;
     bool is_cut;
     bool has_stirred; /* a distribution did, since the last look */
     char *heard_of;   /* in a tree, since the last look; NULL: nothing by name */
@@ -196,18 +200,36 @@ static void drop_hooks(struct hook **hooks)
 
 /* ---- trees ------------------------------------------------------------------------------------------- */
 
-static void stamp_entry(struct pm_place *p, const char *folder, const char *name, const struct stat *status,
-                        uint64_t *stamp)
+static void stamp_entry(const char *folder, const char *name, const struct stat *status, uint64_t *stamp)
 {
     if (!stamp || (!S_ISREG(status->st_mode) && !S_ISLNK(status->st_mode)))
         return;
-    if (++p->files > PM_PLACE_FILES_MAX) {
-        p->is_cut = true;
-        return;
-    }
     uint64_t one = stamp_bytes(STAMP_START, folder, strlen(folder) + 1);
     one = stamp_bytes(one, name, strlen(name));
     *stamp += stamp_status(one, status); /* a sum, because entries come in any order */
+}
+
+/* Whether an entry is worth a stat(2): there are trees of millions of files, and nobody else is served
+ * meanwhile. */
+static bool is_looked_at(struct pm_place *p, const struct dirent *entry)
+{
+    if (is_ignored(entry->d_name))
+        return false;
+    if (entry->d_type == DT_DIR || ++p->files <= PM_PLACE_FILES_MAX)
+        return true;
+    p->is_cut = true;
+    return false;
+}
+
+/* False at the end of the folder, or of what may be read. */
+static bool read_entry(struct pm_place *p, DIR *entries, struct dirent **entry)
+{
+    if (!entries || !(*entry = readdir(entries)))
+        return false;
+    if (++p->entries <= ENTRIES_MAX)
+        return true;
+    p->is_cut = true;
+    return false;
 }
 
 /* stamp: added to; NULL: only watch. */
@@ -221,20 +243,22 @@ static void watch_tree(struct pm_place *p, const char *folder, unsigned depth, u
     add_hook(p, folder, INTEREST_TREE, "");
     int fd = open(folder, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     DIR *entries = fd >= 0 ? fdopendir(fd) : NULL;
-    for (struct dirent *entry; entries && (entry = readdir(entries)) != NULL;) {
+    for (struct dirent *entry; read_entry(p, entries, &entry);) {
         char path[PATH_MAX];
         struct stat status;
         int size = snprintf(path, sizeof path, "%s/%s", folder, entry->d_name);
-        if (is_ignored(entry->d_name) || size < 0 || (size_t)size >= sizeof path ||
+        if (!is_looked_at(p, entry) || size < 0 || (size_t)size >= sizeof path ||
             fstatat(fd, entry->d_name, &status, AT_SYMLINK_NOFOLLOW) < 0)
             continue;
         if (S_ISDIR(status.st_mode))
             watch_tree(p, path, depth + 1, stamp);
         else
-            stamp_entry(p, folder, entry->d_name, &status, stamp);
+            stamp_entry(folder, entry->d_name, &status, stamp);
     }
     if (entries)
         closedir(entries);
+    else if (fd >= 0)
+        close(fd);
 }
 
 /* ---- paths ------------------------------------------------------------------------------------------- */
@@ -350,7 +374,7 @@ static uint64_t look(struct pm_place *p)
     struct walk w = {.fence = 0};
     struct stat status;
     uint64_t stamp = STAMP_START;
-    p->folders = p->files = 0;
+    p->folders = p->files = p->entries = 0;
     p->is_cut = false;
     p->modified = (struct timespec){0};
     if (p->root[0]) {

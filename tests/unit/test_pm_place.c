@@ -28,6 +28,19 @@ static uv_loop_t loop;
 static struct pm_notify *notify;
 static unsigned stirred;
 
+static unsigned stat_count;
+
+/* In the place of the C library's, to count. */
+int fstatat(int folder, const char *restrict path, struct stat *restrict status, int flags)
+{
+    struct statx found;
+    stat_count++;
+    if (statx(folder, path, flags, STATX_BASIC_STATS, &found) < 0)
+        return -1;
+    *status = (struct stat){.st_mode = found.stx_mode, .st_ino = found.stx_ino};
+    return 0;
+}
+
 static void on_stirred(void *context)
 {
     (void)context;
@@ -132,12 +145,47 @@ static void test_a_way_through_many_links_is_followed(void **state)
     pm_place_free(place);
 }
 
+static void test_of_a_tree_of_very_many_files_only_so_many_are_looked_at(void **state)
+{
+    char name[32];
+    (void)state;
+    for (int i = 0; i < PM_PLACE_FILES_MAX + 1000; i++) {
+        snprintf(name, sizeof name, "%d.jpg", i);
+        make_file(in_base(name));
+    }
+    stat_count = 0;
+    struct pm_place *place = new_place(PM_PLACE_TREE, base);
+    assert_true(pm_place_is_cut(place));
+    assert_int_equal(stat_count, PM_PLACE_FILES_MAX);
+    pm_place_free(place);
+}
+
+static void test_folders_are_found_among_too_many_files(void **state)
+{
+    char name[32];
+    (void)state;
+    assert_int_equal(mkdir(in_base("media"), 0755), 0);
+    for (int i = 0; i < PM_PLACE_FILES_MAX + 1000; i++) {
+        snprintf(name, sizeof name, "media/%d.jpg", i);
+        make_file(in_base(name));
+    }
+    assert_int_equal(mkdir(in_base("media/code"), 0755), 0);
+    struct pm_place *place = new_place(PM_PLACE_TREE, base);
+    make_file(in_base("media/code/app.py"));
+    uv_run(&loop, UV_RUN_ONCE);
+    assert_true(stirred > 0);
+    pm_place_free(place);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_links_that_wind_do_not_hold_the_supervisor_up, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(test_a_way_through_many_links_is_followed, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_of_a_tree_of_very_many_files_only_so_many_are_looked_at, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(test_folders_are_found_among_too_many_files, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
