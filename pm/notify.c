@@ -18,6 +18,9 @@
 
 #define PAUSE_MS 200
 
+/* A whole queue of the default length. Who makes events faster than they are read shall not keep us here. */
+#define READS_PER_TURN 8
+
 #define BUCKETS 512 /* some thousand watches; a power of two */
 
 #define SELF_EVENTS (IN_DELETE_SELF | IN_MOVE_SELF)
@@ -115,13 +118,13 @@ static void take_event(struct pm_notify *n, const struct inotify_event *raw)
         forget_number(n, raw->wd);
 }
 
-/* Everything that is queued. False when there was nothing. */
+/* What is queued, within bounds. False when there was nothing. */
 static bool take_events(struct pm_notify *n)
 {
     static char bytes[65536] __attribute__((aligned(__alignof__(struct inotify_event))));
     bool any = false;
     ssize_t size;
-    while ((size = read(n->fd, bytes, sizeof bytes)) > 0) {
+    for (int i = 0; i < READS_PER_TURN && (size = read(n->fd, bytes, sizeof bytes)) > 0; i++) {
         any = true;
         for (char *at = bytes; at < bytes + size;) {
             const struct inotify_event *raw = (const struct inotify_event *)(const void *)at;
