@@ -4,6 +4,7 @@
 #include "base/err.h"
 #include "config/config.h"
 #include "pm/commands.h"
+#include "pm/control.h"
 #include "pm/control_client.h"
 #include "pm/report.h"
 
@@ -48,7 +49,7 @@ json_t *command_make_request(const struct command_target *target, const char *ve
     json_t *request = json_pack("{s:s}", "verb", verb);
     json_t *groups = names[0] ? json_array() : NULL;
     for (char **name = names; *name; name++)
-        json_array_append_new(groups, json_string(*name)); /* one that is no UTF-8 is no group's */
+        json_array_append_new(groups, pm_json_text(*name)); /* one that is no UTF-8 is no group's */
     if (groups)
         json_object_set_new(request, "groups", groups);
     if (!target->socket_path)

@@ -33,6 +33,8 @@ static int take_groups(const json_t *request, struct cfg_list *names, struct err
     size_t count = json_array_size(given);
     if (given && !json_is_array(given))
         return err_set(e, "\"groups\" must be a list of names");
+    if (given && count == 0) /* whoever computed it means none, not all */
+        return err_set(e, "\"groups\" names no group; every group is meant without it");
     names->items = calloc(count + 1, sizeof *names->items);
     if (!names->items)
         return err_errno(e, "groups");

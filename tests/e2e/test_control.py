@@ -238,6 +238,8 @@ def sentence_or_close(control):
     (b'{"verb": "status", "grops": []}\n', 'the verb status has no member "grops"'),
     (b'{"verb": "status", "groups": "shop"}\n', '"groups" must be a list of names'),
     (b'{"verb": "status", "groups": [1]}\n', '"groups" must be a list of names'),
+    (b'{"verb": "status", "groups": []}\n', '"groups" names no group'),
+    (b'{"verb": "reload", "groups": []}\n', '"groups" names no group'),
     (b'{"verb": "status", "groups": ["shot"]}\n', 'no group "shot" is running'),
     (b'{"verb": "reload", "groups": ["shot"]}\n', 'there is no group "shot"'),
     (b'{"verb": "status", "processes": 1}\n', '"processes" must be true or false'),

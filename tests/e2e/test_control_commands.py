@@ -398,6 +398,16 @@ def test_an_unknown_name_changes_nothing(fpm, apps):
     assert fpm.workers('shop') == before
 
 
+def test_a_name_that_is_no_utf_8_does_not_reload_everything(fpm, apps):
+    fpm.start({'shop': {'script': str(apps / 'hello.py')}})
+    before = fpm.workers('shop')
+    fpm.expect('reload failed: there is no group')
+    done = fpm.command('reload', os.fsdecode(b'\xffshop'))
+    assert done.returncode == 1
+    assert 'there is no group' in done.stderr
+    assert fpm.workers('shop') == before
+
+
 def test_an_error_elsewhere_in_the_file_stops_the_reload_of_a_named_group(fpm, apps):
     fpm.start({'shop': {'script': str(apps / 'hello.py')}})
     before = fpm.workers('shop')
