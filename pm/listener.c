@@ -174,6 +174,13 @@ static int bind_unix(int fd, const char *path, struct err *e)
     return bound;
 }
 
+/* Whether it can be the socket file that was made a moment ago. Who owns the folder may have put something
+ * else under its name since, a link to somebody's file say, which must not be given away in its place. */
+static bool is_fresh_socket(const struct stat *status)
+{
+    return S_ISSOCK(status->st_mode) && status->st_nlink == 1;
+}
+
 static int open_unix(struct pm_listener *l, const char *path, struct err *e)
 {
     struct stat status;
@@ -185,6 +192,8 @@ static int open_unix(struct pm_listener *l, const char *path, struct err *e)
     l->path = strdup(path);
     if (!l->path || lstat(path, &status) < 0)
         return err_errno(e, "%s", path);
+    if (!is_fresh_socket(&status))
+        return err_set(e, "%s is not the socket that was made there", path);
     l->device = status.st_dev;
     l->inode = status.st_ino;
     return 0;
