@@ -20,7 +20,7 @@ static void note_template_failure(struct pm_group *g, const char *why)
     struct log_subject subject = pm_group_subject(g);
     pm_group_wait_before_retry(g);
     log_write(LOG_LEVEL_ERROR, &subject, "the template cannot be started again (the next try in %lld ms): %s",
-              (long long)(g->retry_at_ms - clock_now_ms()), why);
+              (long long)(g->retry_at_ms - clock_now_ms()), pm_group_tell_once(g, why));
     pm_scaling_give_up(g->current);
 }
 
@@ -85,8 +85,9 @@ static unsigned limit_to_room(struct pm_group *g, unsigned missing)
  * and again beside it. */
 static void forgive_old_failures(struct pm_group *g, int64_t now)
 {
-    if (now - g->retry_at_ms >= PM_GROUP_YOUNG_MS && pm_generation_count(g->current, PM_WORKER_SERVING) > 0)
-        g->failures = 0;
+    if (g->failures > 0 && now - g->retry_at_ms >= PM_GROUP_YOUNG_MS &&
+        pm_generation_count(g->current, PM_WORKER_SERVING) > 0)
+        pm_group_forget_failures(g);
 }
 
 void pm_group_settle_current(struct pm_group *g, int64_t now)

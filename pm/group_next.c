@@ -59,8 +59,7 @@ static void want_what_serves(struct pm_group *g)
     g->listener = pm_listener_hold(g->current->listener);
 }
 
-/* A reason is logged in full once, not at every attempt. */
-static const char *tell_once(struct pm_group *g, const char *why)
+const char *pm_group_tell_once(struct pm_group *g, const char *why)
 {
     if (g->last_failure && strcmp(g->last_failure, why) == 0)
         return "the same as before";
@@ -69,7 +68,7 @@ static const char *tell_once(struct pm_group *g, const char *why)
     return why;
 }
 
-static void forget_failures(struct pm_group *g)
+void pm_group_forget_failures(struct pm_group *g)
 {
     g->failures = 0;
     g->retry_at_ms = 0;
@@ -99,7 +98,7 @@ void pm_group_fail_next(struct pm_group *g, const char *why)
     }
     pm_group_wait_before_retry(g);
     log_write(LOG_LEVEL_ERROR, &subject, "cannot start (attempt %u, the next in %lld ms): %s", g->failures,
-              (long long)(g->retry_at_ms - clock_now_ms()), tell_once(g, why));
+              (long long)(g->retry_at_ms - clock_now_ms()), pm_group_tell_once(g, why));
 }
 
 /* A worker of the current generation ended although nobody asked it to. */
@@ -107,7 +106,7 @@ static void note_loss(struct pm_group *g, const struct pm_worker *w, int64_t now
 {
     struct log_subject subject = pm_group_subject(g);
     if (w->failure) {
-        log_write(LOG_LEVEL_ERROR, &subject, "a worker cannot start: %s", tell_once(g, w->failure));
+        log_write(LOG_LEVEL_ERROR, &subject, "a worker cannot start: %s", pm_group_tell_once(g, w->failure));
         pm_record_end(&g->record, PM_RELOAD_FAILED,
                       w->failure); /* the old workers stay beside those that could */
     }
@@ -169,7 +168,7 @@ static void promote(struct pm_group *g)
     g->current->has_served = true;
     g->next = NULL;
     g->is_degraded = false;
-    forget_failures(g);
+    pm_group_forget_failures(g);
     if (old) {
         pm_generation_stop_template(old);
         if (old->listener != g->listener)

@@ -79,6 +79,12 @@ uint32_t pm_group_drain_flags(const struct pm_group *g, const struct pm_generati
  */
 
 void pm_group_wait_before_retry(struct pm_group *g);
+
+/* A reason is logged in full once, not at every attempt: why, or what to say instead. Status shows it until
+ * it is forgotten. */
+const char *pm_group_tell_once(struct pm_group *g, const char *why);
+void pm_group_forget_failures(struct pm_group *g);
+
 void pm_group_fail_next(struct pm_group *g, const char *why);
 
 /* Takes its roles from a generation: template and workers that do not serve yet are killed. */

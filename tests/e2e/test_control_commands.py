@@ -202,6 +202,29 @@ def test_a_group_whose_workers_all_died_backs_off(fpm, apps):
     wait_until(lambda: group(fpm.control, 'shop')['state'] == 'backoff', 'it backs off')
 
 
+def test_a_template_that_cannot_be_started_again_says_why_in_full_once(fpm, script):
+    fpm.expect(r'\[group shop')
+    fpm.start({'shop': {'script': str(script), 'preload': True, 'restart_delay': '20ms', 'restart_delay_max': '50ms'}})
+    fpm.checks_descriptors = False
+    script.write_text('import no_such_module_anywhere\n')
+    os.kill(fpm.templates()[0], signal.SIGKILL)
+    fpm.log.wait_for('the template cannot be started again', count=4)
+    assert len(fpm.log.find('Traceback')) == 1
+    assert 'no_such_module_anywhere' in group(fpm.control, 'shop')['failure']
+
+
+def test_a_failure_that_is_over_is_shown_no_more(fpm, script):
+    fpm.expect(r'\[group shop')
+    fpm.start({'shop': {'script': str(script), 'preload': False, 'restart_delay': '20ms', 'restart_delay_max': '50ms'}})
+    fpm.checks_descriptors = False
+    script.write_text('import no_such_module_anywhere\n')
+    os.kill(fpm.workers('shop')[0], signal.SIGKILL)
+    wait_until(lambda: group(fpm.control, 'shop')['failure'], 'the failure is shown')
+    script.write_text(answering('sound'))
+    wait_until(lambda: group(fpm.control, 'shop')['failures'] == 0, 'it is forgiven')
+    assert group(fpm.control, 'shop')['failure'] is None
+
+
 def test_starting_and_stopping_groups_are_shown_as_such(fpm, apps, folder, gate):
     endless = folder / 'endless.wsgi'
     endless.write_text('import time\ntime.sleep(3600)\n')
