@@ -35,6 +35,10 @@
 /* For a place among the hosts that may be asked at once. */
 #define CROWD_PAUSE_MS 200
 
+/* Before asking again when nobody could answer: it may have been for want of memory or time. */
+#define FAILURE_PAUSE_MS     5000
+#define FAILURE_PAUSE_MAX_MS 600000
+
 struct pm_watch {
     uv_loop_t *loop;
     const char *group;
@@ -52,6 +56,8 @@ struct pm_watch {
     int64_t writing_since_ms; /* 0: nobody was seen writing */
     int64_t writing_pause_ms;
     struct pm_ask *ask;
+    int64_t ask_again_ms; /* after a failure, which holds nothing else up; 0: no need */
+    int64_t failure_pause_ms;
 
     unsigned learned_generation; /* whose fingerprint said what to watch */
     unsigned generation;         /* that the next three are about */
@@ -92,6 +98,8 @@ static void arm_timer(struct pm_watch *w)
     int64_t due = w->is_stirred ? settle_due_ms(w) : INT64_MAX;
     if (w->must_ask && !w->ask && w->ask_at_ms < due)
         due = w->ask_at_ms;
+    if (w->ask_again_ms != 0 && w->ask_again_ms < due)
+        due = w->ask_again_ms;
     if (due == INT64_MAX) {
         uv_timer_stop(&w->timer);
         return;
@@ -106,7 +114,8 @@ static void on_timer(uv_timer_t *timer)
 {
     struct pm_watch *w = timer->data;
     int64_t now = clock_now_ms();
-    bool may_ask = w->must_ask && !w->ask && now >= w->ask_at_ms;
+    bool may_ask = (w->must_ask && !w->ask && now >= w->ask_at_ms) ||
+                   (w->ask_again_ms != 0 && now >= w->ask_again_ms);
     if (may_ask || (w->is_stirred && now >= settle_due_ms(w)))
         w->wake(w->context);
     else
@@ -204,10 +213,13 @@ static void on_answered(void *context)
     w->wake(w->context);
 }
 
-/* Once, until something can be asked again. */
-static void tell_failure(struct pm_watch *w, const char *why)
+/* Told once, until something can be asked again. */
+static void note_failure(struct pm_watch *w, const char *why)
 {
     struct log_subject subject = subject_of(w);
+    int64_t pause = w->failure_pause_ms > 0 ? w->failure_pause_ms : FAILURE_PAUSE_MS;
+    w->ask_again_ms = clock_now_ms() + pause;
+    w->failure_pause_ms = pause * 2 < FAILURE_PAUSE_MAX_MS ? pause * 2 : FAILURE_PAUSE_MAX_MS;
     if (w->told_failure && strcmp(w->told_failure, why) == 0)
         return;
     replace(&w->told_failure, strdup(why));
@@ -247,7 +259,7 @@ static void ask(struct pm_watch *w, const struct pm_watch_situation *s)
     }
     w->ask = pm_ask_start(w->loop, program, s->cfg, on_answered, w, &e);
     if (!w->ask)
-        tell_failure(w, e.text);
+        note_failure(w, e.text);
 }
 
 /* ---- answers ------------------------------------------------------------------------------------------- */
@@ -313,12 +325,13 @@ static void take_answer(struct pm_watch *w, const struct pm_watch_situation *s)
         w->must_ask = true;
         w->ask_at_ms = 0;
     } else if (failure || !pm_fingerprint_is_known(&answer)) {
-        tell_failure(w, failure ? failure : "host --fingerprint sent more than it may");
+        note_failure(w, failure ? failure : "host --fingerprint sent more than it may");
     } else if (!wait_for_writers(w, &answer)) {
         bool is_news = differ(&w->now, &answer);
         if (!is_news)
             log_write(LOG_LEVEL_DEBUG, &subject, "looked at the environment: nothing new");
         replace(&w->told_failure, NULL);
+        w->failure_pause_ms = 0;
         watch_items_learn(&w->items, answer.text);
         pm_fingerprint_move(&w->now, &answer);
         judge(w, s, is_news);
@@ -381,6 +394,11 @@ const char *pm_watch_settle(struct pm_watch *w, const struct pm_watch_situation 
         return NULL; /* its end brings us here again */
     if (w->is_stirred && clock_now_ms() >= settle_due_ms(w))
         look(w);
+    if (w->ask_again_ms != 0 && clock_now_ms() >= w->ask_again_ms) {
+        w->must_ask = true;
+        w->ask_at_ms = w->ask_again_ms;
+        w->ask_again_ms = 0;
+    }
     if (w->must_ask && !w->ask)
         ask(w, s);
     if (!w->ask && !w->must_ask &&

@@ -281,6 +281,22 @@ def test_an_environment_removed_and_rebuilt_reloads_once_it_is_whole(fpm, apps, 
     assert len(fpm.log.find(reloading())) == 1
 
 
+def test_a_change_that_nobody_could_look_at_is_looked_at_again(fpm, apps, folder, venv, wheels):
+    home = folder / 'home'
+    home.mkdir()
+    home.chmod(0o755)
+    fpm.expect('cannot tell whether the environment has changed: chdir')
+    fpm.start({'shop': watched(venv, apps, 'environment', chdir=str(home))})
+    away = home.rename(folder / 'away')
+    venv.upgrade('parrot', wheels['2'])
+    fpm.log.wait_for('cannot tell whether the environment has changed', deadline=SETTLED)
+    away.rename(home)  # which nobody watches
+    fpm.log.wait_for(reloading() + r'parrot 1\.0 → 2\.0$', deadline=SETTLED)
+    fpm.log.wait_for(serving(2))
+    wait_until(lambda: version(fpm) == '2.0', 'the new code answers')
+    assert len(fpm.log.find('cannot tell whether')) == 1
+
+
 def test_a_change_during_a_reload_is_not_lost(fpm, apps, folder, venv, wheels):
     """The template of the next generation waits in its import while the environment changes again."""
     gate = folder / 'gate'
