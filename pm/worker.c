@@ -88,11 +88,23 @@ static void log_end(struct pm_worker *w)
         log_write(LOG_LEVEL_WARNING, &subject, "worker %s before it was ready", how);
 }
 
+/* A crash leaves no time to say why. */
+static void note_early_end(struct pm_worker *w)
+{
+    char how[96];
+    struct err why;
+    if (w->state != PM_WORKER_STARTING || w->expected_end || w->failure)
+        return;
+    err_set(&why, "it %s before it was ready", pm_child_describe_end(w->child->wait_status, how));
+    w->failure = strdup(why.text);
+}
+
 static void on_ended(struct pm_child *child)
 {
     struct pm_worker *w = child->owner;
     pm_output_flush(w->output);
     log_end(w);
+    note_early_end(w);
     pm_worker_enter(w, PM_WORKER_EXIT);
 }
 

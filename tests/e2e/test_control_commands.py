@@ -411,6 +411,20 @@ def test_a_named_group_is_reloaded_alone(fpm, apps):
     fpm.checks_descriptors = False  # other groups than at the start
 
 
+def test_a_reload_whose_later_workers_crash_ends_and_says_so(fpm, folder, script):
+    fpm.expect(r'\[group shop', RELOAD_FAILED)
+    fpm.start({'shop': {'script': str(script), 'processes': 2, 'preload': False, 'restart_delay_max': '500ms'}})
+    fpm.checks_descriptors = False
+    lock = folder / 'lock'
+    folder.chmod(0o777)
+    script.write_text('import os\ntry:\n'
+                      f'    os.mkdir({str(lock)!r})\nexcept FileExistsError:\n    os.abort()\n' + answering('sound'))
+    code, out, err = finish(begin(fpm, 'reload'))
+    assert code == 1
+    assert 'group shop: failed, generation 2 keeps serving: it was killed by signal 6 (Aborted) before it was ready' in out
+    assert 'reload failed for: shop' in err
+
+
 def test_an_unknown_name_changes_nothing(fpm, apps):
     fpm.start({'shop': {'script': str(apps / 'hello.py')}})
     before = fpm.workers('shop')
