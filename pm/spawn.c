@@ -31,19 +31,27 @@ static void reset_signals(void)
     sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
+static int park(int fd)
+{
+    int parked = fcntl(fd, F_DUPFD_CLOEXEC, PARKING_FLOOR);
+    if (parked < 0 && errno == EINVAL)
+        errno = EMFILE; /* the floor lies beyond RLIMIT_NOFILE */
+    return parked;
+}
+
 static int place_descriptors(const int fds[PM_SPAWN_FDS_MAX], int *report)
 {
     int parked[PM_SPAWN_FDS_MAX];
     int null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
     if (null_fd < 0)
         return -1;
-    int report_parked = fcntl(*report, F_DUPFD_CLOEXEC, PARKING_FLOOR);
+    int report_parked = park(*report);
     if (report_parked < 0)
         return -1;
     *report = report_parked;
     for (int number = 0; number < PM_SPAWN_FDS_MAX; number++) {
         int wanted = fds[number] < 0 && number <= STDERR_FILENO ? null_fd : fds[number];
-        parked[number] = wanted < 0 ? -1 : fcntl(wanted, F_DUPFD_CLOEXEC, PARKING_FLOOR);
+        parked[number] = wanted < 0 ? -1 : park(wanted);
         if (wanted >= 0 && parked[number] < 0)
             return -1;
     }
