@@ -9,6 +9,7 @@
 #include "pm/commands.h"
 #include "pm/host_about.h"
 #include "pm/hosts.h"
+#include "pm/printable.h"
 #include "pm/tool.h"
 #include "pm/trust.h"
 
@@ -124,6 +125,13 @@ static char *find_answer(struct pm_tool_output *output, const char *word)
     return found ? found + strlen(word) : NULL;
 }
 
+/* "3.12", or "3.13t" */
+static bool is_version(const char *version)
+{
+    size_t minor = strncmp(version, "3.", 2) == 0 ? strspn(version + 2, "0123456789") : 0;
+    return minor > 0 && minor <= 3 && (version[2 + minor] == '\0' || strcmp(version + 2 + minor, "t") == 0);
+}
+
 /* "X.Y;INCLUDE;LIBRARY;LIBDIR;INTERPRETER" */
 static int take_answer(struct addition *a, char *answer, struct err *e)
 {
@@ -132,8 +140,8 @@ static int take_answer(struct addition *a, char *answer, struct err *e)
     const char *library = strsep(&answer, ";");
     strsep(&answer, ";");
     const char *interpreter = strsep(&answer, ";");
-    if (!interpreter || strchr(version, '/') || strlen(version) >= sizeof a->version ||
-        strlen(library) >= PATH_MAX || strlen(interpreter) >= PATH_MAX)
+    if (!interpreter || !is_version(version) || library[0] != '/' || strlen(library) >= PATH_MAX ||
+        interpreter[0] != '/' || strlen(interpreter) >= PATH_MAX)
         return err_set(e, "%s does not describe itself as a Python does", a->python);
     snprintf(a->version, sizeof a->version, "%s", version);
     snprintf(a->library, sizeof a->library, "%s", library);
@@ -221,8 +229,12 @@ static int remove_folder(const struct addition *a, struct err *e)
 static void print_command(char *const argv[])
 {
     fputs("+", stdout);
-    for (; *argv; argv++)
-        printf(strchr(*argv, ' ') ? " '%s'" : " %s", *argv);
+    for (; *argv; argv++) {
+        const char *quote = strchr(*argv, ' ') ? "'" : "";
+        printf(" %s", quote);
+        printable_write(stdout, *argv, strlen(*argv));
+        fputs(quote, stdout);
+    }
     putchar('\n');
     fflush(stdout);
 }
@@ -236,7 +248,7 @@ static void print_end(const struct pm_tool_output *output)
             line--;
         while (line > output->text && *line != '\n');
     line += *line == '\n';
-    fprintf(stderr, "%s\n", line);
+    printable_write_lines(stderr, "", line, strlen(line));
 }
 
 static int run_step(char *const argv[], struct err *e)
@@ -337,7 +349,9 @@ static int add(struct addition *a, struct err *e)
     warn_of_owners(a);
     if (make_folder(a, e) < 0)
         return -1;
-    printf("building %s for %s in %s\n", a->name, a->interpreter, a->folder);
+    printf("building %s for ", a->name);
+    printable_write(stdout, a->interpreter, strlen(a->interpreter));
+    printf(" in %s\n", a->folder);
     if (build(a, staged, e) < 0 || place(a, staged, &about, e) < 0)
         return -1;
     printf("added %s: Python %s, %s\n", a->target, about.release, about.library);
@@ -380,7 +394,7 @@ int command_add_python(int argc, char **argv)
     if (result == 0)
         result = add(&a, &e);
     if (result < 0)
-        fprintf(stderr, "pyfpm: %s\n", e.text);
+        printable_write_lines(stderr, "pyfpm: ", e.text, strlen(e.text)); /* it may have a Python's words */
     if (remove_folder(&a, &left) < 0)
         fprintf(stderr, "pyfpm: warning: %s\n", left.text);
     return pm_tool_end(result == 0 ? EXIT_SUCCESS : EXIT_FAILURE);

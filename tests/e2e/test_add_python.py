@@ -296,6 +296,21 @@ def test_what_is_no_python_is_refused(tree, temporary, given, sentence):
     refused(add(tree, temporary, given), sentence)
 
 
+@pytest.mark.parametrize('answer', [
+    'ok;;;;;', 'ok;..;/i;/l;/d;/bin/true', 'ok;3.x;/i;/l;/d;/bin/true', 'ok;3.14;/i;;/d;/bin/true',
+    'ok;3.14;/i;/l;/d;', 'ok;3.14;/i;/l;/d;true', 'ok;3.\x1b[31m;/i;/l;/d;/bin/true'])
+def test_a_python_that_lies_is_refused_before_anything_is_built(tree, temporary, folder, answer):
+    python = script(folder / 'python', f"printf '%s\\n' '{answer}'")
+    refused(add(tree, temporary, python), rf'{re.escape(str(python))} does not describe itself as a Python does')
+
+
+@pytest.mark.parametrize('words', ['\x1b]0;mine\x07', 'no;\x1b[2J'])
+def test_what_a_python_says_cannot_steer_the_terminal(tree, temporary, folder, words):
+    done = add(tree, temporary, script(folder / 'python', f"printf '%s\\n' '{words}'"))
+    assert done.returncode == 1
+    assert '\x1b' not in done.stderr and '\\x1b' in done.stderr
+
+
 def test_a_caller_that_ignores_sigchld_hears_of_the_failure_all_the_same(tree, temporary, folder):
     python = script(folder / 'python', 'exit 3')
     done = subprocess.run(**command(tree, temporary, python), capture_output=True,
