@@ -91,6 +91,10 @@ static void take_refusal(struct pm_generation *gen, const struct wire_msg *m)
 static void on_message(struct pm_child *child, const struct wire_msg *m)
 {
     struct pm_generation *gen = child->owner;
+    /* What was on its way when we killed it changes nothing any more; only workers it could not fork count.
+     */
+    if (gen->template_state == PM_TEMPLATE_ENDING && m->type != WIRE_SPAWN_FAILED)
+        return;
     switch (m->type) {
     case WIRE_TEMPLATE_READY:
         gen->preloaded = m->flags & WIRE_PRELOADED;

@@ -24,6 +24,7 @@
 static const int signals[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT};
 
 static struct host_worker *worker;
+static pid_t worker_pid; /* a child that the application forked has the handler too, and its own story */
 static struct wire_msg message; /* too large for a signal's stack; whoever crashes first has it */
 static struct host_busy_view view;
 static atomic_flag is_crashing = ATOMIC_FLAG_INIT;
@@ -63,7 +64,7 @@ static bool find_request(void)
 
 static void on_crash(int signal_number)
 {
-    if (!atomic_flag_test_and_set(&is_crashing)) {
+    if (getpid() == worker_pid && !atomic_flag_test_and_set(&is_crashing)) {
         wire_init(&message, WIRE_LOG);
         message.flags = LOG_LEVEL_ERROR;
         append("crashed with signal ");
@@ -111,6 +112,7 @@ int host_crash_prepare(struct host_worker *w, struct err *e)
     PyObject *module = PyImport_ImportModule("faulthandler");
     int result = -1;
     worker = w;
+    worker_pid = getpid();
     if (!module)
         return check(NULL, e);
     /* Development mode, or the application, may have enabled it: its handler has to come on top of ours. */

@@ -35,6 +35,15 @@ def test_a_crash_outside_of_requests_says_so(fpm, apps):
     fpm.log.wait_for(r'crashed with signal 11 in a thread that served no request')
 
 
+def test_a_child_that_crashes_is_not_taken_for_its_worker(fpm, apps):
+    fpm.expect('Fatal Python error')
+    fpm.start({'shop': {'script': str(apps / 'crashing.py')}})
+    first, = fpm.wait_workers('shop', 1)
+    assert fastcgi.ask(fpm.socket('shop'), '/in-a-child').body == b'alive\n'
+    assert fpm.workers('shop') == [first]
+    assert 'crashed with signal' not in fpm.log.text()
+
+
 def test_workers_that_crash_at_every_request_cost_a_bounded_number_of_processes(fpm, apps):
     """A fork bomb of crashes: back-off grows, and the group answers 503 meanwhile."""
     fpm.expect('.')

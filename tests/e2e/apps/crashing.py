@@ -34,7 +34,14 @@ def by_recursion():
     repr(nested)
 
 
-DEEDS = {'/in-c': in_c, '/by-abort': by_abort, '/by-signal': by_signal, '/in-another-thread': in_another_thread,
+def in_a_child():
+    pid = os.fork()
+    if pid == 0:
+        in_c()
+    os.waitpid(pid, 0)
+
+
+DEEDS = {'/in-c': in_c, '/in-a-child': in_a_child, '/by-abort': by_abort, '/by-signal': by_signal, '/in-another-thread': in_another_thread,
          '/by-recursion': by_recursion}
 
 
