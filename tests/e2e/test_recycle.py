@@ -62,7 +62,7 @@ def test_a_worker_that_holds_too_much_is_replaced_and_the_log_names_the_request(
     assert fastcgi.ask(fpm.socket('shop'), '/large', query='120').body == b'%d' % first
     reason = fpm.log.wait_for(r'is being replaced: max-rss: it holds (\d+) MiB of 120 MiB; it grew by (.*)$')
     assert int(reason[1]) > 120
-    assert re.search(r'1[12]\d MiB around GET /large\?120', reason[2])
+    assert re.search(r'\d\d MiB around GET /large\?120', reason[2])      # in one step, or in those of the samples
     second, = fpm.wait_workers('shop', 1, other_than=[first])
     wait_until(lambda: fastcgi.ask(fpm.socket('shop')).body == b'%d' % second, 'the successor serves')
 
@@ -71,7 +71,10 @@ def test_a_worker_far_above_its_limit_leaves_at_once(fpm, apps):
     fpm.expect('max-rss', 'exited with status 1')
     start(fpm, apps, processes=1, max_rss='60M')
     first, = fpm.wait_workers('shop', 1)
-    fastcgi.ask(fpm.socket('shop'), '/huge', query='300')
+    try:
+        fastcgi.ask(fpm.socket('shop'), '/huge', query='300')
+    except fastcgi.Closed:
+        pass                    # it may leave in the middle of the request
     fpm.log.wait_for(rf'error: \[group shop pid {first}\] max-rss: it holds \d+ MiB of 60 MiB.*; leaving at once')
     fpm.wait_workers('shop', 1, other_than=[first])
     assert fastcgi.ask(fpm.socket('shop')).status == 200
