@@ -229,6 +229,8 @@ def test_without_a_time_the_queue_timeout_is_off_and_says_so_once(fpm, apps, gat
     for value in ('', 'yesterday'):
         assert fastcgi.ask(fpm.socket('shop'), '/answers', query='x', QUEUE_START=value).status == 200
     assert fastcgi.ask(fpm.socket('shop'), '/answers', query='x').status == 200
+    fpm.log.wait_for('warning: .*queue-timeout is off')
+    assert fpm.stop() == 0              # whatever else there is to say is in the log now
     assert len(fpm.log.find('warning: .*queue-timeout is off')) == 1
 
 
